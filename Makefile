@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine: `make demo` (the main job) and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Trace files for the demo's links, e.g. TRACES=../shared/data/lumos5g/5g; without it they are synthetic.
+TRACES ?=
+# The fraction of requests that must be on time for the demo to succeed.
+ON_TIME ?= 0.99
+PYTEST_ARGS ?=
+
+.PHONY: help install demo serve test exhaustive lint types laws migrations check clean
+.DEFAULT_GOAL := help
+
+help: ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+install: $(VENV)/.installed ## Make .venv with pinned dependencies and the `regraft` command in it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Regraft needs Python 3.11 or later; give one with PYTHON=…"; exit 2; }
+	@echo "installing into $(VENV) (a few minutes the first time) …"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch torchvision
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[runtime,dev]'
+	@touch $@
+
+demo: install ## The main job, end to end, on this machine (TRACES=DIR for real links)
+	$(BIN)/regraft demo --on-time $(ON_TIME) $(if $(TRACES),--traces $(TRACES))
+
+serve: install ## The same system, kept running; prints the address of its API documentation
+	$(BIN)/regraft demo --serve $(if $(TRACES),--traces $(TRACES))
+
+test: install ## All tests
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at a few cuts
+	$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
+
+lint: install ## Style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+laws: install ## Who may import whom
+	$(BIN)/lint-imports
+
+migrations: install ## The schema of the models is the schema the migrations make
+	$(BIN)/pytest -q tests/api/test_schema.py tests/api/test_old_databases.py
+
+check: lint types laws test ## Everything a change must pass
+
+clean: ## Remove what was made here, profiles and databases of the demo included
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

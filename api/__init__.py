@@ -1,0 +1,1 @@
+"""The service: REST API, persistence, Python client and the command line."""

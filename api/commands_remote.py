@@ -1,0 +1,207 @@
+"""Commands that talk to a running service: submit, runs, plans, deploy, rollback, nodes.
+
+The service and the key are options or the environment variables REGRAFT_SERVICE and REGRAFT_KEY.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from api import views
+    from api.client import Client
+
+CHECK_FAILED, INPUT_WRONG, NO_PLAN = 1, 2, 3
+
+Service = Annotated[str, typer.Option("--service", envvar="REGRAFT_SERVICE", help="The service's address.")]
+Key = Annotated[str, typer.Option("--key", envvar="REGRAFT_KEY", help="An API key.", show_default=False)]
+SERVICE = "http://127.0.0.1:8080"
+
+plans = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Stored plans.")
+
+
+def submit(
+    workload: Annotated[
+        Path, typer.Argument(help="The workload (regraft.workload/v1); - is standard input.")
+    ],
+    profile: Annotated[list[Path], typer.Option("--profile", help="A profile; repeat it, once a file.")],
+    strategy: Annotated[str, typer.Option(help="How to plan.")] = "optimal",
+    time_limit: Annotated[float, typer.Option(help="Seconds the strategy may search.")] = 60.0,
+    gap: Annotated[float, typer.Option(help="Relative gap at which the search may stop.")] = 0.0,
+    threads: Annotated[int, typer.Option(help="Threads of the solver.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    infeasible: Annotated[str, typer.Option(help="fail, or partial: plan what can be planned.")] = "fail",
+    queueing: Annotated[str, typer.Option(help="How much room to leave for waiting.")] = "plain",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the plan and show how the search goes.")
+    ] = False,
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """Send a workload and its profiles to the service and ask for a plan; prints the run's id.
+
+    With --wait it prints the plan's id instead. Exit code 3 when no plan meets the promises, with the
+    reasons as JSON on standard output; 1 when the run ended otherwise without a plan.
+    """
+    from planner import formats
+    from planner.terminal import exit_codes, progress_line
+    from planner.workload import Workload
+
+    if infeasible not in ("fail", "partial"):
+        typer.echo("--infeasible: fail or partial", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    with exit_codes(), _connected(service, key) as client:
+        demand, measured = formats.read(Workload, workload), formats.read_profiles(profile)
+        run = client.submit_run(
+            workload=client.create_workload(demand),
+            profiles=[client.create_profile(item) for item in measured],
+            strategy=strategy,
+            time_limit_s=time_limit,
+            gap=gap,
+            threads=threads,
+            seed=seed,
+            infeasible="partial" if infeasible == "partial" else "fail",
+            queueing=queueing,
+        )
+        if not wait:
+            typer.echo(run.id)
+            return
+        with progress_line(strategy) as show:
+            run = client.wait_run(run.id, on_event=show)
+    if run.plan is not None:
+        typer.echo(run.plan)
+        return
+    failure = run.failure.model_dump() if run.failure else {"code": run.state, "detail": "no plan was kept"}
+    typer.echo(f"{run.id} {run.state}: {failure['detail']}", err=True)
+    if run.state == "infeasible":
+        typer.echo(json.dumps({"status": failure["code"], "unplanned": failure["reasons"]}, indent=1))
+        raise typer.Exit(NO_PLAN)
+    raise typer.Exit(CHECK_FAILED)
+
+
+def runs(
+    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    stop: Annotated[str | None, typer.Option(help="End this run and keep the best plan so far.")] = None,
+    cancel: Annotated[str | None, typer.Option(help="End this run and keep nothing.")] = None,
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """List plan runs, newest first; or end one."""
+    with _connected(service, key) as client:
+        if stop or cancel:
+            run = client.stop_run(stop) if stop else client.cancel_run(str(cancel))
+            listed = [run]
+        else:
+            listed = client.runs(state=state)
+    for run in listed:
+        _line(run.id, run.state, run.strategy, f"{run.created_at:%Y-%m-%d %H:%M:%S}", run.plan or "–")
+
+
+@plans.command("list")
+def list_plans(service: Service = SERVICE, key: Key = "") -> None:
+    """List plans, newest first: id, strategy, status, share, bound, gap, stages, instances."""
+    with _connected(service, key) as client:
+        listed = client.plans()
+    for plan in listed:
+        gap = "–" if plan.gap is None else f"{100 * plan.gap:.2f} %"
+        bound = "–" if plan.lower_bound is None else f"{plan.lower_bound:.6g}"
+        _line(
+            plan.id, plan.strategy, plan.status, f"{plan.share:.6g}", bound, gap, plan.stages, plan.instances
+        )
+
+
+@plans.command("show")
+def show_plan(
+    plan: Annotated[str, typer.Argument(help="A plan's id.")], service: Service = SERVICE, key: Key = ""
+) -> None:
+    """Print a plan (regraft.plan/v1)."""
+    from planner import formats
+
+    with _connected(service, key) as client:
+        found = client.plan(plan)
+    typer.echo(formats.dumps(found).decode(), nl=False)
+
+
+@plans.command("diff")
+def diff_plans(
+    before: Annotated[str, typer.Argument(help="The plan that is replaced.")],
+    after: Annotated[str, typer.Argument(help="The plan that replaces it.")],
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """Print what changes from one plan to another, as JSON: stages added, removed, restarted; re-routed."""
+    with _connected(service, key) as client:
+        difference = client.diff(before, after)
+    typer.echo(difference.model_dump_json(indent=1))
+
+
+def deploy(
+    plan: Annotated[str, typer.Argument(help="The plan to run from now on, by its id.")],
+    expected_generation: Annotated[
+        int | None, typer.Option(help="Refuse unless this is the current generation.")
+    ] = None,
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """Make a plan the one to run: a new generation."""
+    with _connected(service, key) as client:
+        _deployed(client.deploy(plan, expected_generation=expected_generation))
+
+
+def rollback(
+    generation: Annotated[
+        int | None,
+        typer.Argument(help="Whose plan to run again; the one before the current one if left out."),
+    ] = None,
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """Run an earlier generation's plan again, as a new generation."""
+    with _connected(service, key) as client:
+        _deployed(client.roll_back(generation))
+
+
+def nodes(service: Service = SERVICE, key: Key = "") -> None:
+    """List nodes, with what of their part of the plan does not run. Exit code 1 when anything does not."""
+    with _connected(service, key) as client:
+        listed = client.nodes()
+    for node in listed:
+        running = f"{node.assigned - len(node.not_running)} of {node.assigned} run"
+        _line(node.name, node.lease, f"generation {node.generation or 0}", running, node.address)
+        for item in node.not_running:
+            typer.echo(f"  {item.stage} #{item.instance} on {item.gpu}: {item.reason}")
+    if any(node.not_running for node in listed):
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _deployed(deployment: views.Deployment) -> None:
+    what = f"rolls back to {deployment.rollback_of}, " if deployment.rollback_of else ""
+    typer.echo(
+        f"generation {deployment.generation}: {what}{deployment.instances} instances, {deployment.gpus} GPUs"
+    )
+
+
+def _line(*fields: Any) -> None:
+    typer.echo("\t".join(str(field) for field in fields))
+
+
+@contextmanager
+def _connected(service: str, key: str) -> Iterator[Client]:
+    """A client, with the service's refusals as messages and exit codes."""
+    from api.client import Client, ClientError
+
+    if not key:
+        typer.echo("--key: give an API key (or set REGRAFT_KEY); `regraft keys create` makes one", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    try:
+        with Client(service, key) as client:
+            yield client
+    except ClientError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(INPUT_WRONG) from None

@@ -1,0 +1,59 @@
+"""What an operator may set: every field is the environment variable REGRAFT_<NAME>, in capitals."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The service's settings. Times in seconds, sizes in the unit their name says."""
+
+    model_config = SettingsConfigDict(env_prefix="REGRAFT_", extra="ignore", frozen=True)
+
+    database: str = Field(
+        "sqlite:///regraft.sqlite", description="SQLAlchemy URL: sqlite:///FILE or postgresql://…"
+    )
+    run_workers: int = Field(1, ge=0, le=256, description="plan runs that this process solves at a time")
+    docs: bool = Field(True, description="serve /docs and /openapi.json; they need no key")
+
+    max_document_mb: float = Field(64.0, gt=0, description="largest workload, profile or plan in a request")
+    max_body_kb: float = Field(256.0, gt=0, description="largest other request body")
+    body_timeout_s: float = Field(30.0, gt=0, description="time a client has to send its body")
+
+    rate_rps: float = Field(1000.0, ge=0, description="requests a second of one key; 0 is no limit")
+    false_keys_rps: float = Field(
+        5.0, ge=0, description="false keys a second from one address, a hundred at once; 0 is no limit"
+    )
+
+    run_lease_s: float = Field(
+        15.0, gt=0, description="a run whose process is silent this long is taken up again"
+    )
+    run_heartbeat_s: float = Field(1.0, gt=0, description="how often a run's process renews its lease")
+    run_attempts: int = Field(
+        3, ge=1, le=100, description="how often a run is begun before it counts as failed"
+    )
+    stop_grace_s: float = Field(10.0, ge=0, description="time a stopped solve has to hand in its best plan")
+    overtime_s: float = Field(
+        60.0, ge=0, description="time a solve may take beyond its own limit before it is killed"
+    )
+
+    node_lease_s: float = Field(9.0, gt=0, description="a node that is silent this long counts as gone")
+    node_heartbeat_s: float = Field(3.0, gt=0, description="how often an agent reports its status")
+    max_clients: int = Field(48, ge=1, description="instances on one GPU (law 5)")
+
+    long_poll_max_s: float = Field(60.0, ge=0, description="longest ?wait of an assignment")
+    watch_interval_s: float = Field(
+        0.25, gt=0, description="how often news of other processes are looked for"
+    )
+    key_recheck_s: float = Field(5.0, ge=0, description="a revoked key stops working within this time")
+    idempotency_days: float = Field(2.0, gt=0, description="how long an Idempotency-Key is remembered")
+    shutdown_grace_s: float = Field(10.0, ge=0, description="time open requests have when the service stops")
+
+    @property
+    def max_document_bytes(self) -> int:
+        return int(self.max_document_mb * 1_000_000)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_kb * 1_000)

@@ -1,0 +1,196 @@
+"""One model's fragments and menu as the solver's plain numbers, and its answers as stages and routes.
+
+Fragments of equal start, budget and load are one *class* with several members: to the solver they are the
+same, and telling them apart would only make the program symmetric.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.allocating import Demand, Tree, allocate, prices_within
+from planner.chaining import alone
+from planner.menu import EPSILON, Menu
+from planner.problem import Draft, DraftRoute, DraftStage, Problem
+from solver.facilities import ALONE, Facilities, Group, Pattern
+from solver.routes import Network
+
+# A network of more arcs than this is bounded by planner.bounds alone.
+MOST_ARCS = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelPart:
+    """One model's fragments as classes: those with equal start, budget and load are one class.
+
+    `demands[k]` is what one member of class k asks for; its `members` are the numbers of them all.
+    """
+
+    model: str
+    menu: Menu
+    demands: list[Demand]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OneStageProgram:
+    """Program 5.2 of one model, and what is needed to read its answers.
+
+    Facility f of group g is option `options[g][f]` of the stage from `starts[g]` to the end; `lonely[k]` are
+    the stages one member of class k takes alone.
+    """
+
+    facilities: Facilities
+    starts: list[int]
+    options: list[NDArray[np.intp]]
+    lonely: list[Tree]
+
+
+def model_part(problem: Problem, model: str, numbers: Sequence[int]) -> ModelPart:
+    """The fragments of these numbers, all of one model, as classes."""
+    classes: dict[tuple[int, float, float], list[int]] = {}
+    for number in numbers:
+        fragment = problem.fragments[number]
+        classes.setdefault((fragment.start, fragment.budget_ms, fragment.load_rps), []).append(number)
+    keys = sorted(classes)
+    return ModelPart(
+        model=model,
+        menu=problem.menus[model],
+        demands=[
+            Demand(start=start, budget_ms=budget, load_rps=load, members=tuple(classes[start, budget, load]))
+            for start, budget, load in keys
+        ],
+    )
+
+
+def one_stage_program(part: ModelPart) -> OneStageProgram:
+    """Program 5.2: a group of facilities for every fragment's start, with every option of its last stage."""
+    menu, demands = part.menu, part.demands
+    entry = np.array([demand.start for demand in demands])
+    budget = np.array([demand.budget_ms for demand in demands])
+    load = np.array([demand.load_rps for demand in demands])
+    lonely = alone(menu, demands)
+    groups, starts, kept = [], [], []
+    for start in np.unique(entry).tolist():
+        options = menu.options(start, menu.depth)
+        classes = np.flatnonzero(entry <= start)
+        left = budget[classes][:, None] * (1 + EPSILON) - options.time_ms  # what alignment may take, [K', E]
+        joining = np.full(left.shape, np.inf)
+        for earlier in np.unique(entry[classes]).tolist():
+            rows = np.flatnonzero(entry[classes] == earlier)
+            if earlier == start:
+                joining[rows] = np.where(left[rows] >= 0, 0.0, np.inf)
+            else:
+                joining[rows] = prices_within(menu.options(earlier, start), left[rows], load[classes[rows]])
+        able = np.isfinite(joining)
+        facilities, useful = np.flatnonzero(able.any(axis=0)), np.flatnonzero(able.any(axis=1))
+        if len(facilities):
+            groups.append(
+                Group(
+                    price=options.price[facilities],
+                    capacity=options.capacity_rps[facilities],
+                    classes=classes[useful],
+                    joining=np.ascontiguousarray(joining[np.ix_(useful, facilities)].T),
+                )
+            )
+            starts.append(start)
+            kept.append(facilities)
+    program = Facilities(
+        load=load,
+        members=np.array([len(demand.members) for demand in demands], dtype=np.intp),
+        alone=np.array([tree.total for tree in lonely]),
+        groups=tuple(groups),
+    )
+    return OneStageProgram(facilities=program, starts=starts, options=kept, lonely=lonely)
+
+
+def draft_of(part: ModelPart, program: OneStageProgram, patterns: Sequence[Pattern]) -> Draft:
+    """The stages and routes of an answer to 5.2; equal stages of several patterns are one."""
+    menu = part.menu
+    waiting = [list(demand.members) for demand in part.demands]
+    # What every stage (start, end, column) has to carry, and the stages each fragment passes through.
+    load: defaultdict[tuple[int, int, int], list[float]] = defaultdict(list)
+    paths: list[tuple[int, list[tuple[int, int, int]]]] = []
+    for pattern in patterns:
+        for k, count in zip(pattern.classes, pattern.counts, strict=True):
+            demand = part.demands[k]
+            steps = _steps(menu, program, pattern, k, demand)
+            for _ in range(count):
+                paths.append((waiting[k].pop(), steps))
+                for step in steps:
+                    load[step].append(demand.load_rps)
+    numbers = {step: number for number, step in enumerate(sorted(load))}
+    stages = tuple(
+        DraftStage(
+            model=part.model,
+            start=start,
+            end=end,
+            column=column,
+            instances=_instances(menu, start, end, column, math.fsum(load[start, end, column])),
+        )
+        for start, end, column in numbers
+    )
+    routes = tuple(
+        DraftRoute(fragment=fragment, stages=tuple(numbers[step] for step in steps))
+        for fragment, steps in sorted(paths, key=lambda path: path[0])
+    )
+    return Draft(stages=stages, routes=routes)
+
+
+def _steps(
+    menu: Menu, program: OneStageProgram, pattern: Pattern, k: int, demand: Demand
+) -> list[tuple[int, int, int]]:
+    """The stages (start, end, column) that a member of class k passes through in this pattern."""
+    if pattern.group == ALONE:
+        return _flat(program.lonely[k])
+    start = program.starts[pattern.group]
+    options = menu.options(start, menu.depth)
+    option = int(program.options[pattern.group][pattern.facility])
+    shared = (start, menu.depth, int(options.column[option]))
+    if demand.start == start:
+        return [shared]
+    left = demand.budget_ms * (1 + EPSILON) - float(options.time_ms[option])
+    aligning = menu.options(demand.start, start)
+    found = allocate(aligning, np.array([left]), np.array([demand.load_rps]))
+    return [(demand.start, start, int(aligning.column[int(found.option[0])])), shared]
+
+
+def _flat(tree: Tree) -> list[tuple[int, int, int]]:
+    """The stages of a tree that is a chain, first to last."""
+    steps = [step for feeder in tree.feeders for step in _flat(feeder)]
+    return [*steps, (tree.start, tree.end, tree.column)]
+
+
+def _instances(menu: Menu, start: int, end: int, column: int, load_rps: float) -> int:
+    options = menu.options(start, end)
+    capacity = float(options.capacity_rps[np.flatnonzero(options.column == column)[0]])
+    return max(1, math.ceil(load_rps / capacity - EPSILON))
+
+
+def network_of(part: ModelPart) -> Network | None:
+    """Every stage of the model that some class could use, as arcs; None when there are too many."""
+    menu = part.menu
+    first = min(demand.start for demand in part.demands)
+    pairs = [(i, j) for i in range(first, menu.depth) for j in range(i + 1, menu.depth + 1)]
+    if len(pairs) * len(menu.columns) > MOST_ARCS * 10:
+        return None
+    tables = [menu.options(i, j) for i, j in pairs]
+    sizes = [len(table) for table in tables]
+    if sum(sizes) > MOST_ARCS:
+        return None
+    return Network(
+        depth=menu.depth,
+        tail=np.repeat([i for i, _ in pairs], sizes),
+        head=np.repeat([j for _, j in pairs], sizes),
+        time=np.concatenate([table.time_ms for table in tables]),
+        capacity=np.concatenate([table.capacity_rps for table in tables]),
+        price=np.concatenate([table.price for table in tables]),
+        entry=np.array([demand.start for demand in part.demands], dtype=np.intp),
+        budget=np.array([demand.budget_ms for demand in part.demands]),
+        load=np.array([demand.load_rps * len(demand.members) for demand in part.demands]),
+    )

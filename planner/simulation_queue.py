@@ -1,0 +1,170 @@
+"""One stage's queue: which requests a free instance runs, when, and which are dropped.
+
+Times are in ms from the start of the simulation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.traces import Floats
+
+# A deadline met to a nanosecond is met: sums of doubles are no more exact.
+SLACK_MS = 1e-6
+
+# A request on its way into a queue: when it is there, when this stage must have answered it, its number.
+Arrival = tuple[float, float, int]
+
+# A request in a queue: its urgency (least first), when this stage must have answered it, its place in the
+# order of arrival.
+_Queued = tuple[float, float, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings:
+    """How workers behave and what surrounds them; the defaults are the runtime's rules on an ideal machine.
+
+    - `order`: which requests a free worker takes first. `deadline`: the most urgent, and where the whole
+      batch would make the most urgent late, a smaller batch first if everybody is then on time, else without
+      the most urgent. `arrival`: first come, first served, and no such care.
+    - `drop`: whether a request that would be late even in a batch of its own is left out (and counted as not
+      on time) instead of run.
+    - `batch_time`: how long a batch takes that is smaller than the stage's. `taken`: the exec_ms of the
+      smallest batch in the profile that holds it, `full`: the stage's exec_ms, whatever it holds.
+    - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
+    - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
+    """
+
+    order: Literal["deadline", "arrival"] = "deadline"
+    drop: bool = True
+    batch_time: Literal["taken", "full"] = "taken"
+    network_ms: float = 0.0
+    copy_ms: float = 0.0
+    exec_cv: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Server:
+    """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch)."""
+
+    exec_ms: list[float]
+    batch: int
+    instances: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Served:
+    """What a stage did: number, wait and end of every request it ran, and its batches.
+
+    It received `received` requests and dropped `dropped` of them.
+    """
+
+    request: NDArray[np.intp]
+    wait_ms: Floats
+    end_ms: Floats
+    batches: int
+    busy_ms: float
+    dropped: int
+    received: int
+
+
+def serve(
+    server: Server,
+    arriving: list[Arrival],
+    settings: SimulationSettings,
+    random: np.random.Generator,
+) -> Served:
+    """One stage's queue: `arriving` are (when, deadline of this stage's answer, request)."""
+    arriving.sort()
+    by_deadline = settings.order == "deadline"
+    free = [0.0] * server.instances  # a heap: when each instance is free again
+    queue: list[_Queued] = []  # a heap by urgency; the last is the place in `arriving`
+    noise = _Noise(settings.exec_cv, random)
+    taken, waits, ends = [], [], []
+    batches, busy, dropped, position, total, now = 0, 0.0, 0, 0, len(arriving), 0.0
+    while queue or position < total:
+        now = max(now, free[0]) if queue else max(free[0], arriving[position][0])
+        while position < total and arriving[position][0] <= now:
+            when, deadline, _ = arriving[position]
+            heapq.heappush(queue, (deadline if by_deadline else when, deadline, position))
+            position += 1
+        chosen, late = _take(queue, server, now, settings)
+        dropped += late
+        if not chosen:
+            continue
+        duration = server.exec_ms[len(chosen)] * noise.next()
+        end = now + duration
+        heapq.heapreplace(free, end)
+        batches += 1
+        busy += duration
+        for _, _, place in chosen:
+            taken.append(arriving[place][2])
+            waits.append(now - arriving[place][0])
+            ends.append(end)
+    return Served(
+        request=np.array(taken, dtype=np.intp),
+        wait_ms=np.array(waits, dtype=np.float64),
+        end_ms=np.array(ends, dtype=np.float64),
+        batches=batches,
+        busy_ms=busy,
+        dropped=dropped,
+        received=total,
+    )
+
+
+def _take(
+    queue: list[_Queued], server: Server, now: float, settings: SimulationSettings
+) -> tuple[list[_Queued], int]:
+    """The batch to run now, most urgent first, and how many were dropped instead."""
+    chosen: list[_Queued] = []
+    dropped, exec_ms, drop = 0, server.exec_ms, settings.drop
+    hopeless = now + exec_ms[1] - SLACK_MS
+    while queue and len(chosen) < server.batch:
+        entry = heapq.heappop(queue)
+        if drop and entry[1] < hopeless:
+            dropped += 1
+        else:
+            chosen.append(entry)
+    if drop and settings.order == "deadline":
+        while len(chosen) > 1 and now + exec_ms[len(chosen)] - SLACK_MS > chosen[0][1]:
+            split = _split(chosen, exec_ms, now)
+            if split:
+                for entry in chosen[split:]:
+                    heapq.heappush(queue, entry)
+                return chosen[:split], dropped
+            del chosen[0]
+            dropped += 1
+    return chosen, dropped
+
+
+def _split(chosen: Sequence[_Queued], exec_ms: Sequence[float], now: float) -> int:
+    """How many of the most urgent can run now, and the others after them, all on time; 0 if none can."""
+    for split in range(len(chosen) - 1, 0, -1):
+        first = now + exec_ms[split]
+        second = first + exec_ms[len(chosen) - split]
+        if first - SLACK_MS <= chosen[0][1] and second - SLACK_MS <= chosen[split][1]:
+            return split
+    return 0
+
+
+class _Noise:
+    """Factors of mean 1 and the given coefficient of variation, log-normal, drawn a thousand at a time."""
+
+    def __init__(self, cv: float, random: np.random.Generator) -> None:
+        self._sigma = math.sqrt(math.log1p(cv * cv))
+        self._random = random
+        self._drawn: list[float] = []
+
+    def next(self) -> float:
+        if self._sigma == 0:
+            return 1.0
+        if not self._drawn:
+            self._drawn = self._random.lognormal(-(self._sigma**2) / 2, self._sigma, 1000).tolist()
+        return self._drawn.pop()

@@ -1,0 +1,111 @@
+"""What the planner's commands print: errors with their exit codes, progress, and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from planner.comparing import Row
+from planner.errors import DoesNotFitError, InfeasibleError, InputError
+from planner.problem import Progress, ProgressReport
+
+CHECK_FAILED = 1
+INPUT_WRONG = 2
+NO_PLAN = 3
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or wide enough for our tables where there is none."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = max(made.width, 160)
+    return made
+
+
+# Results and reasons go to standard output, which may be piped; everything else goes here.
+notes = console(stderr=True)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn the planner's errors into messages and the exit codes of the command line."""
+    try:
+        yield
+    except InputError as error:
+        notes.print(str(error), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(INPUT_WRONG) from None
+    except InfeasibleError as error:
+        _reasons("infeasible", str(error), "unplanned", [asdict(reason) for reason in error.reasons])
+        raise typer.Exit(NO_PLAN) from None
+    except DoesNotFitError as error:
+        _reasons("does_not_fit", str(error), "missing", error.missing)
+        raise typer.Exit(NO_PLAN) from None
+
+
+def _reasons(status: str, message: str, field: str, reasons: list[dict[str, Any]]) -> None:
+    notes.print(message, style="red", markup=False, soft_wrap=True)
+    print(json.dumps({"status": status, "message": message, field: reasons}, indent=1))
+
+
+@contextmanager
+def progress_line(title: str) -> Iterator[ProgressReport]:
+    """A live line on standard error while something solves; silent where nobody looks at a terminal."""
+    with notes.status(f"{title} …") as status:
+
+        def show(report: Progress) -> None:
+            status.update(f"{title}: {describe(report)}")
+
+        yield show
+
+
+def describe(report: Progress) -> str:
+    """One line of progress: phase, seconds, share, bound and gap as far as they are known."""
+    parts = [f"{report.phase}, {report.t_s:.1f} s"]
+    if report.objective is not None:
+        parts.append(f"share {report.objective:g}")
+    if report.lower_bound is not None:
+        parts.append(f"bound {report.lower_bound:.4g}")
+    if report.gap is not None:
+        parts.append(f"gap {100 * report.gap:.2f} %")
+    return ", ".join(parts)
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """Strategies side by side."""
+    table = Table()
+    for name in (
+        "strategy",
+        "status",
+        "share",
+        "instances",
+        "stages",
+        "gpus",
+        "lower bound",
+        "gap",
+        "seconds",
+    ):
+        table.add_column(name, justify="left" if name in ("strategy", "status") else "right")
+    for row in rows:
+        table.add_row(
+            row.strategy,
+            row.status,
+            _number(row.share),
+            _number(row.instances),
+            _number(row.stages),
+            _number(row.gpus),
+            _number(row.lower_bound),
+            "–" if row.gap is None else f"{100 * row.gap:.2f} %",
+            f"{row.seconds:.2f}",
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6g}"

@@ -1,0 +1,1 @@
+"""Agent, workers, gateway, profiler: the only package that imports torch."""

@@ -1,0 +1,70 @@
+"""The agent's HTTP side, for gateways and for whoever watches: /table, /routed, /metrics, /livez."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs
+
+from runtime.agent import Agent
+from runtime.agent_metrics import agent_metrics
+from runtime.http_server import Exchange
+from runtime.metrics import CONTENT_TYPE, Metrics
+
+_MAX_WAIT_S = 60.0
+
+
+class AgentFront:
+    """Serves one agent's table."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._metrics = Metrics(lambda: agent_metrics(agent))
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        match exchange.method, exchange.path:
+            case "GET", "/table":
+                await self._table(exchange)
+            case "POST", "/routed":
+                self._routed(exchange)
+            case "GET", "/metrics":
+                exchange.respond(200, ((b"content-type", CONTENT_TYPE),), self._metrics.render())
+            case "GET", "/livez":
+                exchange.respond_json(200, {"agent": self._agent.name})
+            case _:
+                exchange.respond_json(
+                    404, {"error": f"there is nothing at {exchange.method} {exchange.path}"}
+                )
+
+    async def _table(self, exchange: Exchange) -> None:
+        query = parse_qs(exchange.query)
+        agent = self._agent
+        if "gateway" in query:
+            agent.gateway_asks(query["gateway"][0])
+        try:
+            wait_s = min(_MAX_WAIT_S, float(query.get("wait", ["0"])[0]))
+        except ValueError:
+            exchange.respond_json(400, {"error": "wait is a number of seconds"})
+            return
+        if exchange.headers.get(b"if-none-match") == _etag(agent):
+            await agent.wait_for_change(agent.version, wait_s)
+            if exchange.headers[b"if-none-match"] == _etag(agent):
+                exchange.respond(304, ((b"etag", _etag(agent)),))
+                return
+        exchange.respond_json(200, agent.table(), ((b"etag", _etag(agent)),))
+
+    def _routed(self, exchange: Exchange) -> None:
+        try:
+            message = json.loads(exchange.text)
+            gateway, generation = message["gateway"], message["generation"]
+            if not isinstance(gateway, str) or type(generation) is not int:
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            exchange.respond_json(400, {"error": 'expected {"gateway": id, "generation": number}'})
+            return
+        self._agent.gateway_routes(gateway, generation)
+        exchange.respond(204, ())
+
+
+def _etag(agent: Agent) -> bytes:
+    return f'"{agent.session}-{agent.version}"'.encode()

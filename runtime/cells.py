@@ -1,0 +1,136 @@
+"""Measured cells of a model, and the profile that is made of them.
+
+* The mean over runs is used, not the median, so that the sum over a stage's layers is the mean of the stage.
+* On a CPU a quota stops the process at any place, and which layer is hit is chance; that the whole takes
+  1/share as long is not. So a cell's whole is divided among the layers by the processor time each takes
+  at that batch, averaged over all shares.
+* The whole is the processor time at that share, divided by the share that the kernel grants, and stretched
+  as the clock says, up to 5 %. Whatever it took longer was the doing of processes that do not belong to
+  the plan: `measured` says how many cells were disturbed so, and by how much at most.
+* What noise broke is mended by isotonic regression: more share is never slower, a larger batch never
+  faster. `measured` says how many cells that changed, and by how much at most.
+
+All of this is our reconstruction.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from planner.profile import Profile
+
+IDENTITY = ("device", "driver", "torch")
+MOST_STRETCH_PCT = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One measured cell: milliseconds of whole runs and of their layers, at a batch and share."""
+
+    batch: int
+    share: float
+    runs: int
+    total_ms: float
+    interval_pct: float
+    layer_ms: tuple[float, ...]
+    processor_ms: tuple[float, ...]
+    effective_pct: float
+
+
+def profile_of(
+    model: str,
+    gpu_type: str,
+    batches: Sequence[int],
+    shares: Sequence[float],
+    opened: dict[str, Any],
+    whole: dict[str, Any],
+    cells: Mapping[tuple[int, float], Cell],
+) -> Profile:
+    on_cpu = opened["enforced_by"] in ("cgroup-v1", "cgroup-v2", "pause", "none") and not opened["driver"]
+    raw = np.array(
+        [[_layer_ms(cells, batch, share, shares, on_cpu) for share in shares] for batch in batches]
+    )  # [batch][share][layer]
+    smooth = _monotone(raw)
+    change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raw.sum(axis=2) - 1.0)
+    disturbed_pct = [_disturbed_pct(cell) if on_cpu else 0.0 for cell in cells.values()]
+    # On a CPU the worker's own work is under the share as well; the least share has the most of it.
+    handling_ms = whole["handling_ms"] * (100.0 / min(shares) if on_cpu else 1.0)
+    return Profile(
+        model=model,
+        gpu=gpu_type,
+        layers=tuple(opened["layers"]),
+        batches=tuple(batches),
+        shares=tuple(int(share) if float(share).is_integer() else float(share) for share in shares),
+        latency_ms=tuple(
+            tuple(
+                tuple(round(float(value), 6) for value in smooth[batch, :, layer])
+                for batch in range(len(batches))
+            )
+            for layer in range(smooth.shape[2])
+        ),
+        stage_overhead_ms=round(handling_ms + whole["beyond_layers_ms"], 6),
+        cut_bytes=tuple(opened["cut_bytes"]),
+        weight_mb=tuple(round(size, 6) for size in opened["weight_mb"]),
+        activation_mb=tuple(round(size, 6) for size in opened["activation_mb"]),
+        context_mb=round(opened["context_mb"], 1),
+        measured={
+            **{field: opened[field] for field in IDENTITY},
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "runs": min(cell.runs for cell in cells.values()),
+            "enforced_by": opened["enforced_by"],
+            "interval_pct": round(max(cell.interval_pct for cell in cells.values()), 2),
+            "disturbed_cells": sum(1 for pct in disturbed_pct if pct > MOST_STRETCH_PCT),
+            "disturbed_pct": round(max(disturbed_pct), 1),
+            "additivity_error_pct": round(whole["additivity_error_pct"], 2),
+            "smoothed_cells": int((change_pct > 0.01).sum()),
+            "smoothed_by_pct": round(float(change_pct.max()), 2),
+            "regraft": version("regraft"),
+        },
+    )
+
+
+def _layer_ms(
+    cells: Mapping[tuple[int, float], Cell], batch: int, share: float, shares: Sequence[float], on_cpu: bool
+) -> list[float]:
+    cell = cells[batch, share]
+    if not on_cpu:
+        return list(cell.layer_ms)
+    weights = np.zeros(len(cell.layer_ms))
+    for other in shares:
+        weights += cells[batch, other].runs * np.array(cells[batch, other].processor_ms)
+    return list(_undisturbed_ms(cell) * weights / weights.sum())
+
+
+def _undisturbed_ms(cell: Cell) -> float:
+    """A CPU cell's whole without what other processes did to it."""
+    granted_ms = sum(cell.processor_ms) * 100.0 / cell.effective_pct
+    return min(max(cell.total_ms, granted_ms), granted_ms * (1.0 + MOST_STRETCH_PCT / 100.0))
+
+
+def _disturbed_pct(cell: Cell) -> float:
+    """How much longer a CPU cell took than its processor time at its share."""
+    granted_ms = sum(cell.processor_ms) * 100.0 / cell.effective_pct
+    return max(0.0, 100.0 * (cell.total_ms / granted_ms - 1.0))
+
+
+def _monotone(raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The nearest [batch][share][layer] that grows with the batch and falls with the share."""
+    smooth = raw.copy()
+    batches, shares, layers = raw.shape
+    for _ in range(100):
+        before = smooth.copy()
+        for layer in range(layers):
+            for batch in range(batches):
+                smooth[batch, :, layer] = isotonic_regression(smooth[batch, :, layer], increasing=False).x
+            for share in range(shares):
+                smooth[:, share, layer] = isotonic_regression(smooth[:, share, layer]).x
+        if np.allclose(before, smooth, rtol=1e-9, atol=0.0):
+            break
+    return smooth

@@ -1,0 +1,352 @@
+"""Measures one model in a process of its own (`python -m runtime.stopwatch`), for `runtime.profiler`.
+
+It reads what to do as one line of JSON on standard input (`Assignment`), and writes lines of JSON to
+standard output, each with "event":
+
+    opened   layers, cut_bytes, weight_mb, activation_mb, context_mb, enforced_by, and what measured it
+    cell     batch, share, runs, total_ms, interval_pct, layer_ms, processor_ms, effective_pct
+    whole    additivity_error_pct, beyond_layers_ms, handling_ms: what a stage costs beyond its layers
+    looping  nothing: it runs the model again and again until it is killed (a neighbour for others)
+    error    kind, message: nothing more will come
+
+A run goes through all layers, one after the other, and times each: by the clock and, on a CPU, by the
+processor time it used. On a GPU the clock is CUDA's events.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from runtime.errors import ModelError, ServingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from runtime.models import Chain
+    from runtime.shares import Share
+
+# A cell whose mean is known to ±2 % (at 95 %) needs no more runs. On a CPU that is the mean processor time:
+# by the clock a run is a whole timer tick's quota longer or shorter, by chance.
+NARROW_PCT = 2.0
+_MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What to measure: the cells batches × shares of a model, less those in `known` ([batch, share]).
+
+    `seconds` is divided among the cells by what a run of each is expected to cost; every cell gets
+    `min_runs` runs whatever they cost. With `loop` nothing is measured: the model is run at the first
+    batch and share until the process is killed.
+    """
+
+    model: str
+    seed: int
+    device: str
+    core: int | None
+    batches: tuple[int, ...]
+    shares: tuple[float, ...]
+    known: tuple[tuple[int, float], ...]
+    seconds: float
+    min_runs: int
+    parent: int
+    loop: bool = False
+
+
+def main() -> int:
+    """Measure what standard input asks for."""
+    parent = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a model's module prints is not for the parent
+    data = json.loads(sys.stdin.readline())
+    data["known"] = tuple((batch, share) for batch, share in data["known"])
+    assignment = Assignment(**{**data, "batches": tuple(data["batches"]), "shares": tuple(data["shares"])})
+    try:
+        _measure(assignment, parent)
+    except ServingError as error:
+        say(
+            parent,
+            "error",
+            kind=type(error).__name__,
+            model_error=isinstance(error, ModelError),
+            message=str(error),
+        )
+        return 1
+    return 0
+
+
+def say(parent: TextIO, event: str, **data: Any) -> None:
+    """One line of JSON."""
+    parent.write(json.dumps({"event": event, **data}) + "\n")
+
+
+def identity(device: str) -> dict[str, str]:
+    """What measures: device, driver and torch. Measurements of another are not mixed with it."""
+    import torch
+
+    if device == "cpu":
+        return {"device": processor_name(), "driver": "", "torch": torch.__version__}
+    import pynvml
+
+    pynvml.nvmlInit()
+    driver = pynvml.nvmlSystemGetDriverVersion()
+    pynvml.nvmlShutdown()
+    return {
+        "device": torch.cuda.get_device_name(torch.device(device)),
+        "driver": f"{driver} (CUDA {torch.version.cuda})",
+        "torch": torch.__version__,
+    }
+
+
+def processor_name() -> str:
+    """The processor's model, as the kernel calls it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine()
+
+
+def _measure(assignment: Assignment, parent: TextIO) -> None:
+    from runtime.shares import hold
+    from runtime.worker import die_with
+
+    die_with(assignment.parent)
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    import torch
+
+    from runtime.models import open_chain
+
+    torch.set_num_threads(1)
+    share = hold(max(assignment.shares), core=assignment.core, device=assignment.device)
+    chain = open_chain(assignment.model, seed=assignment.seed)
+    context_mb = _resident_mb()
+    course = _Course(chain, assignment.device, share)
+    say(
+        parent,
+        "opened",
+        layers=chain.layers,
+        cut_bytes=chain.cut_bytes,
+        weight_mb=chain.weight_mb,
+        activation_mb=chain.activation_mb,
+        context_mb=course.context_mb or context_mb,
+        enforced_by=share.enforced_by,
+        **identity(assignment.device),
+    )
+    if assignment.loop:
+        with torch.inference_mode():
+            course.prepare(assignment.batches[0])
+            say(parent, "looping")
+            while True:
+                course.run()
+    with torch.inference_mode():
+        wanted = [
+            (batch, share_pct)
+            for batch in assignment.batches
+            for share_pct in sorted(assignment.shares, reverse=True)
+            if (batch, share_pct) not in assignment.known
+        ]
+        # On a GPU a batch of four costs hardly more than one; on a CPU four times. Measured below.
+        expected_s: dict[int, float] = {}
+        for batch in dict.fromkeys(batch for batch, _ in wanted):
+            course.prepare(batch)
+            expected_s[batch] = course.run().total_s
+        total = sum(expected_s[batch] / share_pct for batch, share_pct in wanted) or 1.0
+        for batch, share_pct in wanted:
+            if share.enforced_by != "mps":
+                share.change(share_pct)
+            course.prepare(batch)
+            budget_s = assignment.seconds * expected_s[batch] / share_pct / total
+            say(parent, "cell", batch=batch, share=share_pct, **_cell(course, budget_s, assignment.min_runs))
+        if share.enforced_by != "mps":
+            share.change(max(assignment.shares))
+        say(parent, "whole", **_whole(chain, course, assignment.min_runs))
+    share.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One pass through all layers: seconds by the clock and by the processor, layer by layer."""
+
+    total_s: float
+    layer_s: tuple[float, ...]
+    processor_s: tuple[float, ...]
+
+
+class _Course:
+    """The layers of a model, loaded, and an input for the first."""
+
+    def __init__(self, chain: Chain, device: str, share: Share) -> None:
+        self._chain = chain
+        self.device = device
+        self.share = share
+        self.context_mb = _cuda_context_mb(device) if device != "cpu" else 0.0
+        self.layers: list[nn.Module] = [
+            chain.fragment(layer, layer + 1, device=device) for layer in range(chain.depth)
+        ]
+        self.sample: torch.Tensor = chain.example(1).to(device)
+
+    def prepare(self, batch: int) -> None:
+        """Take batches of this size from now on, and run once so that nothing is new to the next run."""
+        if len(self.sample) != batch or self.device != "cpu":
+            self.sample = self._chain.example(batch).to(self.device)
+            self.run()
+
+    def run(self) -> _Run:
+        """One pass, timed layer by layer; pausing included where that is what enforces the share."""
+        return self._run_on_cpu() if self.device == "cpu" else self._run_on_gpu()
+
+    def _run_on_cpu(self) -> _Run:
+        value = self.sample
+        clock, processor = [time.perf_counter()], [time.thread_time()]
+        for layer in self.layers:
+            value = layer(value)
+            processor.append(time.thread_time())
+            clock.append(time.perf_counter())
+        self.share.pace(clock[-1] - clock[0])
+        end = time.perf_counter()
+        return _Run(total_s=end - clock[0], layer_s=_differences(clock), processor_s=_differences(processor))
+
+    def _run_on_gpu(self) -> _Run:
+        import torch
+
+        value = self.sample
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(len(self.layers) + 1)]
+        began = time.perf_counter()
+        marks[0].record()
+        for layer, mark in zip(self.layers, marks[1:], strict=True):
+            value = layer(value)
+            mark.record()
+        torch.cuda.synchronize()
+        self.share.pace(time.perf_counter() - began)
+        layer_s = tuple(first.elapsed_time(second) / 1e3 for first, second in itertools.pairwise(marks))
+        # The device's own time where it is MPS that holds the share; the clock's where it is pausing.
+        total_s = time.perf_counter() - began if self.share.enforced_by == "pause" else sum(layer_s)
+        return _Run(total_s=total_s, layer_s=layer_s, processor_s=layer_s)
+
+
+def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
+    runs: list[_Run] = []
+    began = time.perf_counter()
+    while True:
+        runs.append(course.run())
+        if len(runs) < min_runs:
+            continue
+        spent_s = time.perf_counter() - began
+        interval_pct = _interval_pct([sum(run.processor_s) for run in runs])
+        # One more run must still fit.
+        if interval_pct <= NARROW_PCT or spent_s * (1 + 1 / len(runs)) > budget_s:
+            break
+    return {
+        "runs": len(runs),
+        "total_ms": 1e3 * statistics.fmean(run.total_s for run in runs),
+        "interval_pct": interval_pct,
+        "layer_ms": [1e3 * statistics.fmean(times) for times in zip(*(r.layer_s for r in runs), strict=True)],
+        "processor_ms": [
+            1e3 * statistics.fmean(times) for times in zip(*(r.processor_s for r in runs), strict=True)
+        ],
+        "effective_pct": course.share.effective_pct(),
+    }
+
+
+def _whole(chain: Chain, course: _Course, min_runs: int) -> dict[str, Any]:
+    """How far the whole model as one stage is from the sum of its layers, and what handling a batch costs."""
+    course.prepare(1)
+    whole = chain.fragment(0, chain.depth, device=course.device)
+    whole(course.sample)
+    layers_s, beyond_s = [], []
+    for _ in range(max(5, min_runs)):
+        # Side by side, so that whatever disturbs one disturbs the other.
+        layers_s.append(sum(course.run().processor_s))
+        beyond_s.append(_timed(lambda: whole(course.sample), course.device) - layers_s[-1])
+    middle_s = statistics.median(beyond_s)
+    # Only what is more than noise counts as a cost of being a stage.
+    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
+    return {
+        "additivity_error_pct": 100.0 * middle_s / statistics.median(layers_s),
+        "beyond_layers_ms": 1e3 * max(0.0, middle_s - noise_s),
+        "handling_ms": _handling_ms(chain, course.device),
+    }
+
+
+def _handling_ms(chain: Chain, device: str) -> float:
+    """What a worker does for a batch besides running it: bytes to tensors, one batch, answers to bytes."""
+    import torch
+
+    cut = sorted(range(chain.depth), key=lambda cut: chain.cut_bytes[cut])[chain.depth // 2]
+    dtype = chain.cut_dtypes[cut]
+    content = bytearray(chain.example(1, cut=cut).numpy().tobytes())
+
+    def handle() -> None:
+        tensors = [torch.frombuffer(content, dtype=dtype).view(1, *chain.cut_shapes[cut]) for _ in range(2)]
+        batch = torch.cat(tensors).to(device).to("cpu")
+        for part in batch.split([1, 1]):
+            memoryview(part.numpy()).cast("B")
+
+    handle()
+    return 1e3 * statistics.median(_timed(handle, device) for _ in range(20))
+
+
+def _timed(action: Callable[[], object], device: str) -> float:
+    """Seconds an action takes: of the processor where that is the device, else by the clock."""
+    if device == "cpu":
+        began = time.thread_time()
+        action()
+        return time.thread_time() - began
+    import torch
+
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    action()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _interval_pct(totals: Sequence[float]) -> float:
+    """Half the width of the 95 % confidence interval of the mean, in percent of it (Student's t)."""
+    from scipy.stats import t
+
+    if len(totals) < 2:
+        return 100.0
+    spread = statistics.stdev(totals) / math.sqrt(len(totals))
+    return float(100.0 * t.ppf(0.975, len(totals) - 1) * spread / statistics.fmean(totals))
+
+
+def _differences(marks: Sequence[float]) -> tuple[float, ...]:
+    return tuple(second - first for first, second in itertools.pairwise(marks))
+
+
+def _resident_mb() -> float:
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / _MIB
+
+
+def _cuda_context_mb(device: str) -> float:
+    """What a process takes of the GPU's memory before it has put anything there."""
+    import torch
+
+    index = torch.device(device).index or 0
+    torch.zeros(1, device=device)
+    free, total = torch.cuda.mem_get_info(index)
+    used_by_all = total - free
+    ours = torch.cuda.memory_reserved(index)
+    return max(0.0, (used_by_all - ours) / _MIB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

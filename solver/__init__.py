@@ -1,0 +1,1 @@
+"""The integer programs, over plain numbers. Knows nothing of phones, HTTP, torch or SQL."""

@@ -1,0 +1,189 @@
+"""Program 5.2 as it stands in `solver.facilities`, by HiGHS, after everything that cannot matter is fixed.
+
+An answer better than the best known one costs at most `goal`. Prices π that prove a bound z show what using a
+facility e with n instances, or having class k in it, costs at least:
+
+    z + n s_e − V_e(n)          and then also the (q_k μ − (π_k − a_ke))⁺ that forcing k in takes from V_e(n),
+
+V_e(n) the fractional knapsack of n instances and μ its critical gain per load. What exceeds the goal is
+left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, alone_pattern, make_pattern
+from solver.fractional_bound import Bound, earnings
+from solver.highs import integer_search
+from solver.outcome import Watch
+
+# Columns for which HiGHS still gets somewhere.
+MOST_PAIRS = 40_000
+MOST_INSTANCES = 60
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """The facilities and pairs left: `facilities[f]` is (group, facility); pair p joins class `classes[p]` to
+    facility number `facility_of[p]` for `joining[p]`; `alone` [K] says who may stay alone."""
+
+    facilities: list[tuple[int, int]]
+    facility_of: Indices
+    classes: Indices
+    joining: Floats
+    alone: NDArray[np.bool_]
+
+
+def what_can_matter(program: Facilities, bounds: list[Bound], goal: float) -> Kept:
+    """Leave out every facility and pair that no answer of at most `goal` uses."""
+    facilities: list[tuple[int, int]] = []
+    numbers, classes, joining = [], [], []
+    for position, group in enumerate(program.groups):
+        able = np.isfinite(group.joining)
+        for bound in bounds:
+            able &= _penalties(program, group, bound) <= goal + 1e-9 * goal
+        for row in np.flatnonzero(able.any(axis=1)).tolist():
+            columns = np.flatnonzero(able[row])
+            numbers.append(np.full(len(columns), len(facilities)))
+            classes.append(group.classes[columns])
+            joining.append(group.joining[row, columns])
+            facilities.append((position, row))
+    lonely = np.ones(len(program), dtype=bool)
+    for bound in bounds:
+        lonely &= bound.value + program.alone - bound.worth <= goal + 1e-9 * goal
+    nothing = np.zeros(0)
+    return Kept(
+        facilities=facilities,
+        facility_of=np.concatenate([*numbers, nothing]).astype(np.intp),
+        classes=np.concatenate([*classes, nothing]).astype(np.intp),
+        joining=np.concatenate([*joining, nothing]),
+        alone=lonely,
+    )
+
+
+def solve_compact(
+    program: Facilities,
+    kept: Kept,
+    start: list[Pattern],
+    *,
+    goal: float,
+    watch: Watch,
+    time_limit_s: float,
+    threads: int,
+    seed: int,
+) -> tuple[list[Pattern] | None, float]:
+    """An answer of at most `goal` (None when none was found) and a bound on all that are."""
+    count, pairs, classes = len(kept.facilities), len(kept.classes), len(program)
+    price = np.array([program.groups[g].price[f] for g, f in kept.facilities])
+    capacity = np.array([program.groups[g].capacity[f] for g, f in kept.facilities])
+    members = program.members.astype(np.float64)
+    pair = np.arange(pairs)
+    width = count + pairs + classes
+    served = sparse.csr_matrix(
+        (
+            np.ones(pairs + classes),
+            (np.concatenate([kept.classes, np.arange(classes)]), count + np.arange(pairs + classes)),
+        ),
+        shape=(classes, width),
+    )
+    loaded = sparse.csr_matrix(
+        (
+            np.concatenate([program.load[kept.classes], -capacity]),
+            (
+                np.concatenate([kept.facility_of, np.arange(count)]),
+                np.concatenate([count + pair, np.arange(count)]),
+            ),
+        ),
+        shape=(count, width),
+    )
+    strong = sparse.csr_matrix(
+        (
+            np.concatenate([np.ones(pairs), -members[kept.classes]]),
+            (np.concatenate([pair, pair]), np.concatenate([count + pair, kept.facility_of])),
+        ),
+        shape=(pairs, width),
+    )
+    most = np.ceil((program.load @ members) / capacity) + 1
+    begin = _as_columns(program, kept, start)
+    found = integer_search(
+        cost=np.concatenate([price, kept.joining, program.alone]),
+        upper=np.concatenate([most, members[kept.classes], np.where(kept.alone, members, 0.0)]),
+        rows=sparse.vstack([served, loaded, strong]).tocsr(),
+        row_lower=np.concatenate([members, np.full(count + pairs, -highspy.kHighsInf)]),
+        row_upper=np.concatenate([np.full(classes, highspy.kHighsInf), np.zeros(count + pairs)]),
+        integer=np.ones(width, dtype=bool),
+        start=begin,
+        cutoff=goal,
+        watch=watch,
+        time_limit_s=time_limit_s,
+        threads=threads,
+        seed=seed,
+    )
+    if found.values is None:
+        return None, found.lower_bound
+    return _patterns(program, kept, found.values, count, pairs), found.lower_bound
+
+
+def _penalties(program: Facilities, group: Group, bound: Bound) -> Floats:
+    """[E, K']: what an answer costs at least in which class k is served by facility e."""
+    everything = np.arange(len(group))
+    gain = np.where(np.isfinite(group.joining), bound.worth[group.classes] - group.joining, -np.inf)
+    load = program.load[group.classes]
+    least = np.full(group.joining.shape, np.inf)
+    for instances in range(1, MOST_INSTANCES + 1):
+        capacity = instances * group.capacity
+        found = earnings(program, group, bound.worth, everything, capacity)
+        filled = (found.taken * load[found.order]).sum(axis=1) >= capacity * (1 - 1e-9)
+        last = np.maximum((found.taken > 0).sum(axis=1) - 1, 0)[:, None]
+        position = np.take_along_axis(found.order, last, axis=1)[:, 0]
+        rate = np.where(filled, gain[everything, position] / load[position], 0.0)
+        forced = np.maximum(0.0, load * rate[:, None] - gain)
+        # May be negative: prices that are right for whole fragments let cut ones earn too much.
+        slack = (instances * group.price - found.value)[:, None]
+        least = np.minimum(least, bound.value + np.maximum(0.0, slack + forced))
+        if not filled.any():  # more instances only cost more
+            return least
+    least[filled] = np.minimum(least[filled], bound.value)  # instances beyond those looked at
+    return least
+
+
+def _as_columns(program: Facilities, kept: Kept, answer: list[Pattern]) -> Floats | None:
+    """The answer as values of the columns; None where it uses something that was left out."""
+    number = {key: position for position, key in enumerate(kept.facilities)}
+    pairs = {
+        (int(f), int(k)): position
+        for position, (f, k) in enumerate(zip(kept.facility_of, kept.classes, strict=True))
+    }
+    count = len(kept.facilities)
+    values = np.zeros(count + len(kept.classes) + len(program))
+    for pattern in answer:
+        if pattern.group == ALONE:
+            values[count + len(kept.classes) + pattern.classes[0]] += 1
+            continue
+        facility = number.get((pattern.group, pattern.facility))
+        if facility is None or any((facility, k) not in pairs for k in pattern.classes):
+            return None
+        values[facility] += pattern.instances
+        for k, n in zip(pattern.classes, pattern.counts, strict=True):
+            values[count + pairs[facility, k]] += n
+    return values
+
+
+def _patterns(program: Facilities, kept: Kept, values: Floats, count: int, pairs: int) -> list[Pattern]:
+    members: list[dict[int, int]] = [{} for _ in kept.facilities]
+    for position in np.flatnonzero(values[count : count + pairs] > 0.5).tolist():
+        members[kept.facility_of[position]][int(kept.classes[position])] = int(values[count + position])
+    answer = [
+        make_pattern(program, *kept.facilities[facility], counts)
+        for facility, counts in enumerate(members)
+        if counts
+    ]
+    for k in np.flatnonzero(values[count + pairs :] > 0.5).tolist():
+        answer.extend(alone_pattern(program, k) for _ in range(int(values[count + pairs + k])))
+    return answer

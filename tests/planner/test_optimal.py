@@ -1,0 +1,131 @@
+"""`optimal` and `optimal-one`: valid plans, never above `graft`, with bounds that hold for every plan."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from planner import laws
+from planner.plan import Plan
+from planner.planning import make_plan
+from planner.problem import PlanSettings, Progress
+from planner.profile import Profile
+from planner.workload import Fragment, Workload
+from tests.profiles import make_coarse_profile, make_profile, make_workload
+from tests.solver.brute import best_plan
+
+STRATEGIES = ("optimal-one", "optimal")
+
+
+def plan_of(workload: Workload, profiles: list[Profile], strategy: str, *, time_limit_s: float = 5.0) -> Plan:
+    """A verified plan: `make_plan` refuses any other, and this asks the verifier once more."""
+    settings = PlanSettings(time_limit_s=time_limit_s, threads=1)
+    plan = make_plan(workload, profiles, strategy=strategy, settings=settings)
+    assert laws.verify(plan, workload, profiles).valid
+    return plan
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("seed", range(6))
+def test_no_plan_at_all_is_below_the_bound(strategy: str, seed: int) -> None:
+    profiles = [make_profile(layers=3, batches=(1, 4), shares=(25, 50, 100), seed=seed)]
+    workload = make_workload(profiles, fragments=4, starts=(0, 1, 2), seed=seed)
+    best = best_plan(profiles, workload.fragments)
+    plan = plan_of(workload, profiles, strategy)
+    assert plan.lower_bound is not None
+    assert plan.lower_bound <= best * (1 + 1e-6)
+    assert plan.objective.share >= best * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_cheaper_gpu_type_is_bounded_by_its_own_price(strategy: str) -> None:
+    profiles = [
+        make_profile(gpu="v100", layers=3, batches=(1, 4), shares=(25, 100)),
+        make_profile(gpu="t4", layers=3, batches=(1, 4), shares=(50, 100), cost_per_share=0.4, total_ms=18.0),
+    ]
+    workload = make_workload(profiles, fragments=3, starts=(0, 1), seed=2)
+    best = best_plan(profiles, workload.fragments)
+    plan = plan_of(workload, profiles, strategy)
+    assert plan.lower_bound is not None
+    assert plan.lower_bound <= best * (1 + 1e-6)
+    assert plan.objective.share >= best * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_they_are_never_above_graft(strategy: str, seed: int) -> None:
+    profiles = [make_profile(layers=12, seed=seed)]
+    workload = make_workload(profiles, fragments=25, seed=seed)
+    graft = plan_of(workload, profiles, "graft")
+    assert plan_of(workload, profiles, strategy).objective.share <= graft.objective.share * (1 + 1e-9)
+
+
+def test_the_proof_of_one_shared_stage_stands_in_the_notes() -> None:
+    profiles = [make_coarse_profile()]
+    plan = plan_of(make_workload(profiles, fragments=8), profiles, "optimal-one")
+    proof = plan.provenance.settings["proof"]
+    assert proof["program"] == "one shared stage"
+    assert proof["status"] == "optimal"
+    assert proof["limit"] is None
+    assert proof["lower_bound"] == pytest.approx(proof["objective"])
+    assert plan.objective.share <= proof["objective"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_where_much_is_not_measured_every_fragment_still_has_its_route(strategy: str) -> None:
+    profiles = [make_coarse_profile(null_cells=0.5, seed=4)]
+    workload = make_workload(profiles, fragments=12, budgets=(1.0, 3.0), seed=4)
+    plan = plan_of(workload, profiles, strategy)
+    assert {route.fragment for route in plan.routes} == {fragment.id for fragment in workload.fragments}
+
+
+def test_several_models_types_and_counts_are_planned_together() -> None:
+    profiles = [
+        make_profile("a", "v100", layers=8),
+        make_profile("a", "t4", layers=8, total_ms=20.0, cost_per_share=0.4),
+        make_profile("b", "v100", layers=6, seed=1),
+    ]
+    workload = make_workload(profiles, fragments=16, counts=(1, 5000), seed=3)
+    plan = plan_of(workload, profiles, "optimal-one", time_limit_s=3.0)
+    assert {stage.model for stage in plan.stages} == {"a", "b"}
+    assert plan.gap is not None
+    assert 0 <= plan.gap < 1
+
+
+def test_identical_fragments_are_each_served_once() -> None:
+    profiles = [make_coarse_profile()]
+    template = make_workload(profiles, fragments=1).fragments[0]
+    fragments = tuple(
+        Fragment(
+            id=f"twin-{number}",
+            model=template.model,
+            start=template.start,
+            budget_ms=template.budget_ms,
+            rate_rps=template.rate_rps,
+        )
+        for number in range(9)
+    )
+    plan = plan_of(Workload(fragments=fragments), profiles, "optimal-one")
+    assert sorted(route.fragment for route in plan.routes) == sorted(fragment.id for fragment in fragments)
+
+
+def test_the_time_limit_is_kept_and_the_bounds_are_reported_on_the_way() -> None:
+    profiles = [make_profile(layers=20)]
+    workload = make_workload(profiles, fragments=80)
+    seen: list[Progress] = []
+    started = time.perf_counter()
+    settings = PlanSettings(time_limit_s=3.0, threads=1)
+    make_plan(workload, profiles, strategy="optimal-one", settings=settings, progress=seen.append)
+    assert time.perf_counter() - started < 15.0
+    shares = [item.objective for item in seen if item.objective is not None]
+    assert shares == sorted(shares, reverse=True)
+    assert [item.t_s for item in seen] == sorted(item.t_s for item in seen)
+
+
+def test_the_same_seed_and_one_thread_give_the_same_plan() -> None:
+    profiles = [make_coarse_profile()]
+    workload = make_workload(profiles, fragments=15)
+    plans = [plan_of(workload, profiles, "optimal-one", time_limit_s=60.0) for _ in range(2)]
+    assert plans[0].stages == plans[1].stages
+    assert plans[0].routes == plans[1].routes

@@ -1,0 +1,279 @@
+"""Profiles: measured on this machine, kept when interrupted, and without what noise did to them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from planner import formats
+from planner.profile import Profile
+from runtime import commands_measure
+from runtime.cells import Cell, profile_of
+from runtime.errors import MeasurementError, ModelError
+from runtime.models import open_chain
+from runtime.profiler import file_name, is_current, measure
+from runtime.profiles import _core_of_its_own
+
+# Two milliseconds a run: large enough to be timed, small enough to be quick at 25 %.
+MODEL = "tests.runtime.cuttable:blocks:3x64x64"
+QUICK = {"batches": (1, 4), "shares": (25, 100), "seconds_budget": 1.0}
+
+
+def run(*arguments: str) -> Any:
+    app = typer.Typer()
+    app.command()(commands_measure.profile)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
+    profile = measure(MODEL, gpu_type="cpu", neighbour=True, **QUICK)
+    chain = open_chain(MODEL)
+    formats.write(profile, tmp_path / "profile.json")
+    assert formats.read(Profile, tmp_path / "profile.json") == profile
+    assert profile.layers == chain.layers
+    assert profile.cut_bytes == chain.cut_bytes
+    assert profile.weight_mb == pytest.approx(chain.weight_mb, abs=1e-6)
+    assert all(cell is not None and cell > 0 for row in profile.latency_ms for cells in row for cell in cells)
+    assert profile.stage_overhead_ms > 0
+    # A process that has imported torch, and little more.
+    assert 50 < profile.context_mb < 1500
+    for field in ("device", "torch", "at", "enforced_by", "additivity_error_pct", "interval_pct"):
+        assert profile.measured[field] not in (None, ""), field
+    assert profile.measured["runs"] >= 3
+    # At 25 %, beside a neighbour at 75 %: however noisy this machine is, it is a number.
+    assert profile.measured["neighbour"]["batch"] == 4
+    assert -100 < profile.measured["neighbour"]["slower_pct"]["25"] < 1000
+
+    def whole_ms(batch: int, share: int) -> float:
+        place = profile.batches.index(batch), profile.shares.index(share)
+        return sum(layer[place[0]][place[1]] or 0 for layer in profile.latency_ms)
+
+    # A quarter of a core takes about four times as long; processor time varies with what else runs here.
+    assert 2.5 < whole_ms(4, 25) / whole_ms(4, 100) < 6.5
+    assert whole_ms(4, 100) > 1.3 * whole_ms(1, 100)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is kept of a profile that was stopped after two of its four cells."""
+    partial = tmp_path_factory.mktemp("interrupted") / "model.cpu.partial.json"
+    halt = threading.Event()
+
+    def stop_after_two(done: int, total: int, _: str) -> None:
+        assert total == 4
+        if done == 2:
+            halt.set()
+
+    with pytest.raises(MeasurementError, match="what was measured is kept"):
+        measure(MODEL, partial=partial, progress=stop_after_two, halt=halt, **QUICK)
+    content: dict[str, Any] = json.loads(partial.read_text())
+    assert len(content["cells"]) == 2
+    # A figure nobody would measure shows whether it is taken or measured again.
+    for cell in content["cells"]:
+        cell["processor_ms"] = [1e9 for _ in cell["processor_ms"]]
+    return content
+
+
+def largest_ms(profile: Profile) -> float:
+    return max(cell for row in profile.latency_ms for cells in row for cell in cells if cell)
+
+
+def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, Any], tmp_path: Path) -> None:
+    partial = tmp_path / "model.cpu.partial.json"
+    partial.write_text(json.dumps(interrupted))
+    seen: list[int] = []
+    profile = measure(MODEL, partial=partial, progress=lambda done, *_: seen.append(done), **QUICK)
+    assert (seen[0], seen[-1]) == (2, 4)
+    assert largest_ms(profile) > 1e8
+    assert not partial.exists()
+
+
+def test_what_another_torch_measured_is_not_used(interrupted: dict[str, Any], tmp_path: Path) -> None:
+    partial = tmp_path / "model.cpu.partial.json"
+    identity = {**interrupted["identity"], "torch": "1.0"}
+    partial.write_text(json.dumps({**interrupted, "identity": identity}))
+    profile = measure(MODEL, partial=partial, **QUICK)
+    assert profile.measured["torch"] != "1.0"
+    assert largest_ms(profile) < 1e6
+
+
+def cells(total_ms: dict[tuple[int, float], float], **changes: Any) -> dict[tuple[int, float], Cell]:
+    """Cells of two layers, of which the second takes three times as long, each at exactly its share."""
+    return {
+        (batch, share): Cell(
+            batch=batch,
+            share=share,
+            runs=10,
+            total_ms=total,
+            interval_pct=1.0,
+            layer_ms=(total / 4, total * 3 / 4),
+            processor_ms=(total * share / 400, total * share * 3 / 400),
+            effective_pct=share,
+            **changes,
+        )
+        for (batch, share), total in total_ms.items()
+    }
+
+
+def profile_from(
+    measured: dict[tuple[int, float], Cell], *, driver: str = "", enforced_by: str = "cgroup-v1"
+) -> Profile:
+    opened = {
+        "layers": ["first", "second"],
+        "cut_bytes": [4, 4, 4],
+        "weight_mb": [1.0, 1.0],
+        "activation_mb": [1.0, 1.0],
+        "context_mb": 100.0,
+        "enforced_by": enforced_by,
+        "device": "a device",
+        "driver": driver,
+        "torch": "2",
+    }
+    whole = {"additivity_error_pct": 0.5, "beyond_layers_ms": 0.25, "handling_ms": 0.1}
+    batches = sorted({batch for batch, _ in measured})
+    shares = sorted({share for _, share in measured})
+    return profile_of("model", "cpu", batches, shares, opened, whole, measured)
+
+
+def test_the_sum_over_layers_is_the_mean_of_the_whole_and_layers_get_what_they_use() -> None:
+    profile = profile_from(cells({(1, 50.0): 40.0, (1, 100.0): 20.0}))
+    assert profile.latency_ms == (((10.0, 5.0),), ((30.0, 15.0),))
+    assert profile.measured["smoothed_cells"] == 0
+    # 0.1 ms of handling takes 0.2 ms at half a core.
+    assert profile.stage_overhead_ms == pytest.approx(0.45)
+
+
+def test_what_other_processes_did_is_taken_out_and_said() -> None:
+    measured = cells({(1, 50.0): 40.0, (1, 100.0): 20.0})
+    disturbed = measured[1, 50.0]
+    measured[1, 50.0] = Cell(
+        **{**{field: getattr(disturbed, field) for field in Cell.__dataclass_fields__}, "total_ms": 120.0}
+    )
+    profile = profile_from(measured)
+    assert sum(row[0][0] or 0 for row in profile.latency_ms) == pytest.approx(42.0)
+    assert profile.measured["disturbed_cells"] == 1
+    assert profile.measured["disturbed_pct"] == pytest.approx(200.0)
+
+
+def test_more_share_is_never_slower_and_a_larger_batch_never_faster() -> None:
+    noisy = {
+        (1, 25.0): 100.0,
+        (1, 50.0): 104.0,
+        (1, 100.0): 60.0,
+        (2, 25.0): 98.0,
+        (2, 50.0): 70.0,
+        (2, 100.0): 71.0,
+    }
+    profile = profile_from(cells(noisy), driver="1.0", enforced_by="mps")
+    for layer in profile.latency_ms:
+        for row in layer:
+            assert all(first >= second - 1e-9 for first, second in pairwise(row))  # type: ignore[operator]
+        for smaller, larger in pairwise(layer):
+            assert all(a <= b + 1e-9 for a, b in zip(smaller, larger, strict=True))  # type: ignore[operator]
+    assert profile.measured["smoothed_cells"] > 0
+    assert profile.measured["smoothed_by_pct"] > 1
+    # Nothing moved further than the noise did.
+    assert profile.measured["smoothed_by_pct"] < 35
+
+
+def test_what_is_monotone_is_left_alone() -> None:
+    profile = profile_from(cells({(1, 50.0): 40.0, (1, 100.0): 20.0, (2, 50.0): 70.0, (2, 100.0): 35.0}))
+    assert [sum(row[b][s] or 0 for row in profile.latency_ms) for b in (0, 1) for s in (0, 1)] == [
+        40,
+        20,
+        70,
+        35,
+    ]
+    assert profile.measured["smoothed_cells"] == 0
+
+
+def test_a_model_that_cannot_be_cut_is_refused_by_the_measuring_process() -> None:
+    with pytest.raises(ModelError, match="cannot be traced"):
+        measure("tests.runtime.cuttable:deciding", **QUICK)
+
+
+def test_models_measured_side_by_side_do_not_share_a_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        _core_of_its_own([6, 7]) as first,
+        _core_of_its_own([6, 7]) as second,
+        _core_of_its_own([6, 7]) as third,
+    ):
+        assert {first, second} == {6, 7}
+        assert third is None
+    with _core_of_its_own([6, 7]) as again:
+        assert again == 7
+
+
+def test_the_command_writes_profiles_and_does_not_measure_twice(tmp_path: Path) -> None:
+    arguments = (MODEL, "-o", str(tmp_path), "--batches", "1", "--shares", "50,100", "--seconds", "0.2")
+    # Left by a run that was asked for another share.
+    partial = (tmp_path / file_name(MODEL, "cpu")).with_suffix(".partial.json")
+    partial.write_text(json.dumps({"key": {"shares": [7]}, "identity": {}, "cells": [{"nonsense": 1}]}))
+    first = run(*arguments)
+    assert first.exit_code == 0, first.output
+    path = tmp_path / file_name(MODEL, "cpu")
+    profile = formats.read(Profile, path)
+    assert profile.shares == (50, 100)
+    written = path.read_bytes()
+    second = run(*arguments)
+    assert "measured already" in second.output
+    assert path.read_bytes() == written
+    identity = {field: profile.measured[field] for field in ("device", "driver", "torch")}
+    assert is_current(profile, identity, (1,), (50, 100))
+    assert not is_current(profile, {**identity, "torch": "1.0"}, (1,), (50, 100))
+    assert not is_current(profile, identity, (1, 2), (50, 100))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet19", "-o", "{}"), "did you mean resnet18"),
+        (("resnet18", "-o", "{}", "--batches", "0"), "--batches is '0': expected whole numbers above 0"),
+        (("resnet18", "-o", "{}", "--batches", "1.5"), "--batches"),
+        (("resnet18", "-o", "{}", "--shares", "50,120"), "at most 100"),
+        (("resnet18", "-o", "{}", "--shares", "much"), "--shares"),
+        (("resnet18", "-o", "{}/file/in/the/way"), "give a directory that can be written"),
+        (("resnet18", "-o", "{}", "--device", "tpu"), "--device tpu: expected cpu, cuda"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_says_what_would_be_right(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    result = run(*(argument.format(tmp_path) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in result.output.replace("\n", " ")
+
+
+def test_without_a_gpu_profiling_one_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is an NVIDIA GPU here")
+    result = run("resnet18", "-o", str(tmp_path), "--device", "cuda:0")
+    assert result.exit_code == 2
+    assert "0 CUDA GPUs" in result.output
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_every_share_is_measured(tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
+    profile = measure(
+        "resnet18", device="cuda:0", gpu_type="gpu", batches=(1, 8), shares=(25, 100), seconds_budget=20
+    )
+    assert profile.measured["driver"]
+    formats.write(profile, tmp_path / "profile.json")

@@ -1,0 +1,88 @@
+"""Models small enough to start in a moment, for tests that run real workers.
+
+The functions are leaves of the traced graph (`fx.wrap`): they run with each batch, not while tracing.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import fx, nn
+
+PAUSE_S = 0.03
+
+
+@fx.wrap
+def pause(inputs: torch.Tensor) -> torch.Tensor:
+    """Takes a known time, whatever the batch, without using the processor."""
+    if inputs.device.type != "meta":
+        time.sleep(PAUSE_S)
+    return inputs
+
+
+@fx.wrap
+def refuse_negative(inputs: torch.Tensor) -> torch.Tensor:
+    """Raises on negative input."""
+    if inputs.device.type != "meta" and bool((inputs < 0).any()):
+        raise ValueError("negative input")
+    return inputs
+
+
+class Pause(nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return pause(inputs)
+
+
+class RefuseNegative(nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return refuse_negative(inputs)
+
+
+def tiny() -> nn.Module:
+    """Three layers on [3, 8, 8], ten answers."""
+    return _model(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 3, stride=2),
+        nn.Flatten(),
+        nn.Linear(36, 10),
+    )
+
+
+def slow() -> nn.Module:
+    """As tiny, and every batch of its second layer takes PAUSE_S more."""
+    return _model(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(8, 4, 3, stride=2),
+        Pause(),
+        nn.Flatten(),
+        nn.Linear(36, 10),
+    )
+
+
+def choosy() -> nn.Module:
+    """Two layers; it raises on negative input."""
+    return _model(RefuseNegative(), nn.Conv2d(3, 1, 3), nn.Flatten(), nn.Linear(36, 10))
+
+
+@fx.wrap
+def double(inputs: torch.Tensor) -> torch.Tensor:
+    """Overwrites what it is given."""
+    return inputs.mul_(2)
+
+
+class Double(nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return double(inputs)
+
+
+def in_place() -> nn.Module:
+    """Two layers; the first overwrites its input."""
+    return _model(Double(), nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(288, 10))
+
+
+def _model(*layers: nn.Module) -> nn.Module:
+    model = nn.Sequential(*layers)
+    model.example_input = (3, 8, 8)
+    return model
