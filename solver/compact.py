@@ -77,6 +77,7 @@ def solve_compact(
     time_limit_s: float,
     threads: int,
     seed: int,
+    nodes: int | None = None,
 ) -> tuple[list[Pattern] | None, float]:
     """An answer of at most `goal` (None when none was found) and a bound on all that are."""
     count, pairs, classes = len(kept.facilities), len(kept.classes), len(program)
@@ -124,6 +125,7 @@ def solve_compact(
         time_limit_s=time_limit_s,
         threads=threads,
         seed=seed,
+        nodes=nodes,
     )
     if found.values is None:
         return None, found.lower_bound
