@@ -89,7 +89,9 @@ def _one_stage(
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, 0.0)
 
-    watch = Watch(time_limit_s=time_limit_s, gap=settings.gap, report=report)
+    watch = Watch(
+        time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=settings.should_stop
+    )
     answer = solve_one_stage(program.facilities, watch=watch, threads=settings.threads, seed=settings.seed)
     return draft_of(part, program, answer.patterns), answer.outcome
 

@@ -51,15 +51,16 @@ def make_plan(
     strategy: str,
     settings: PlanSettings | None = None,
     progress: ProgressReport | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Plan:
-    """Plan a workload.
+    """Plan a workload. Once `should_stop` says True the search ends and its best plan so far is returned.
 
     Raises InputError where workload, profiles and settings do not fit together; InfeasibleError with a
     reason for every fragment that cannot be planned (with `infeasible="partial"` these are listed in the
     plan instead, and the error is only raised when nothing is left to plan), and where the plan does
     not fit the workload's GPUs.
     """
-    settings = settings or PlanSettings()
+    settings = replace(settings or PlanSettings(), should_stop=should_stop)
     solve = find_strategy(strategy)
     started = time.perf_counter()
     problem, unplanned = prepare(workload, profiles, settings)

@@ -12,7 +12,10 @@ from planner.workload import Fragment
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """How to plan. Times in seconds; `gap` is the relative gap at which a search may stop."""
+    """How to plan. Times in seconds; `gap` is the relative gap at which a search may stop.
+
+    `should_stop` is asked now and then during the search; once it says True the best plan so far is taken.
+    """
 
     time_limit_s: float = 60.0
     gap: float = 0.0
@@ -20,6 +23,12 @@ class PlanSettings:
     seed: int = 0
     infeasible: Literal["fail", "partial"] = "fail"
     queueing: str = "plain"
+    should_stop: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stopped(self) -> bool:
+        """Whoever asked for the plan wants the best one so far, now."""
+        return self.should_stop is not None and self.should_stop()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,8 +70,8 @@ def what_can_matter(program: Facilities, bounds: list[Bound], goal: float) -> Ke
 def solve_compact(
     program: Facilities,
     kept: Kept,
-    start: list[Pattern],
     *,
+    start: list[Pattern] | None = None,
     goal: float,
     watch: Watch,
     time_limit_s: float,
@@ -111,7 +111,7 @@ def solve_compact(
         shape=(pairs, width),
     )
     most = np.ceil((program.load @ members) / capacity) + 1
-    begin = _as_columns(program, kept, start)
+    begin = None if start is None else _as_columns(program, kept, start)
     found = integer_search(
         cost=np.concatenate([price, kept.joining, program.alone]),
         upper=np.concatenate([most, members[kept.classes], np.where(kept.alone, members, 0.0)]),

@@ -60,6 +60,12 @@ class Covering:
         self._columns.append(entry)
         self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(entry[0]), *entry)
 
+    def set_demand(self, demand: NDArray[np.intp]) -> None:
+        """Serve this much of every row from here on."""
+        self._demand = demand.astype(np.float64)
+        for row, amount in enumerate(self._demand.tolist()):
+            self._highs.changeRowBounds(row, amount, highspy.kHighsInf)
+
     def relax(self) -> Relaxed:
         """Solve the linear relaxation; the columns must be able to serve every row."""
         self._highs.run()

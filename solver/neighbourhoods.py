@@ -6,128 +6,158 @@ part: fewer fragments only take choices away from the knapsacks. So the *slack* 
 
     cost_P − Σ_k π_k x_kP,
 
-is the most that can be saved on it, and the sum over a part the most that a better choice can save there. Parts
-begin with a pattern picked by its slack, and take in others that could share facilities with it.
+is the most that can be saved on it, and the sum over a part the most that a better choice can save there.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from solver.compact import MOST_PAIRS, solve_compact, what_can_matter
+from solver.diving import choose, dive
 from solver.facilities import Facilities, Floats, Group, Indices, Pattern, settle, total_cost
-from solver.fractional_bound import Bound
+from solver.fractional_bound import Bound, fractional_bound
+from solver.goals import Effort, reach
 from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
+from solver.steps import round_up
 
-# Fragments of a part: as many as HiGHS decides in about a second, and never fewer than this.
-FRAGMENTS, FEWEST_FRAGMENTS, MOST_FRAGMENTS = 24, 12, 80
-# Nodes and seconds for one part. The nodes are the limit meant; the seconds are for hopeless cases.
-NODES, SECONDS = 300, 5.0
+# Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
+FRAGMENTS, FEWEST = 40, 12
+LARGER, SMALLER = 1.15, 0.8
+# The nodes are the limit that is meant; the seconds are for hopeless cases.
+EFFORT = Effort(patterns=20_000, pairs=1_500, nodes=100, time_limit_s=1.0)
+DIVES = 2
 
 
-def improve(
-    program: Facilities,
-    answer: list[Pattern],
-    worth: Floats,
-    step: float,
-    watch: Watch,
-    *,
-    seed: int,
-    threads: int,
-    tries: int,
-) -> list[Pattern]:
-    """The best answer found from `answer`, never dearer; ends after so many parts in a row gave nothing.
+class Neighbourhoods:
+    """A search among the neighbours of the best answer.
 
-    `worth` [K] are prices that prove a bound on the whole program; `step` is what all prices are multiples of.
+    `worth` [K] are prices that prove a bound on the whole program; `step` divides all prices.
     """
-    rng = np.random.default_rng(seed)
-    size, failed = FRAGMENTS, 0
-    watch.update(phase="improving")
-    while failed < tries and not watch.over:
-        slack = np.array([_slack(pattern, worth) for pattern in answer])
-        part = _pick(program, answer, slack, size, rng)
-        rest = [pattern for number, pattern in enumerate(answer) if number not in part]
-        freed = [answer[number] for number in sorted(part)]
-        better = _solve_part(program, freed, worth, step, watch, seed=seed, threads=threads)
-        if better is None:
-            failed += 1
-            # Parts that gave nothing were too small to, or too large to be decided.
-            size = int(rng.integers(FEWEST_FRAGMENTS, MOST_FRAGMENTS + 1))
-            continue
+
+    def __init__(
+        self, program: Facilities, worth: Floats, step: float, watch: Watch, *, threads: int, seed: int
+    ) -> None:
+        self.program, self.worth, self.step, self.watch = program, worth, step, watch
+        self.threads, self.seed = threads, seed
+        self._rng = np.random.default_rng(seed)
+        self._size = float(FRAGMENTS)
+
+    def improve(self, answer: list[Pattern], tries: int) -> list[Pattern]:
+        """The best answer found from `answer`, never dearer; ends after so many failures in a row."""
         failed = 0
-        answer = min(answer, settle(program, [*rest, *better]), key=total_cost)
-        watch.update(objective=total_cost(answer))
-    return answer
+        self.watch.update(phase="improving")
+        while failed < tries and not self.watch.over:
+            better = self.solve_again(answer, self._pick(answer))
+            failed = failed + 1 if better is None else 0
+            answer = better or answer
+        return answer
+
+    def solve_again(self, answer: list[Pattern], part: list[int]) -> list[Pattern] | None:
+        """A cheaper answer that differs in the patterns of these numbers alone; None when there is none."""
+        freed = [answer[number] for number in part]
+        goal = total_cost(freed) - self.step if self.step > 0 else total_cost(freed) * (1 - 1e-6)
+        members = np.zeros(len(self.program), dtype=np.intp)
+        for pattern in freed:
+            members[list(pattern.classes)] += pattern.counts
+        if round_up(float(self.worth @ members), self.step) > goal * (1 + 1e-9):
+            self._resize(LARGER)  # nothing to gain here
+            return None
+        program, classes, groups = _part(self.program, members)
+        group_number = {number: position for position, number in enumerate(groups)}
+        class_number = {int(k): position for position, k in enumerate(classes)}
+        start = [_renumbered(pattern, group_number, class_number) for pattern in freed]
+        found = self._solve_part(program, start, goal)
+        if found is None:
+            return None
+        groups_back, classes_back = dict(enumerate(groups)), dict(enumerate(classes.tolist()))
+        chosen = set(part)
+        rest = [pattern for number, pattern in enumerate(answer) if number not in chosen]
+        better = settle(
+            self.program, [*rest, *(_renumbered(pattern, groups_back, classes_back) for pattern in found)]
+        )
+        self.watch.update(objective=total_cost(better))
+        return better if total_cost(better) < total_cost(answer) else None
+
+    def _solve_part(self, program: Facilities, start: list[Pattern], most: float) -> list[Pattern] | None:
+        """An answer of at most `most`: one at the bound, or what rounding finds."""
+        private = _part_watch(self.watch)
+        loose = fractional_bound(program, start, private)
+        if round_up(loose.value, self.step) > most * (1 + 1e-9) or private.limit is not None:
+            self._resize(LARGER)
+            return None
+        ascent = PackedAscent(program, loose, start, self.step)
+        ascent.run(private, exact=True)
+        bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+        goal = round_up(ascent.value, self.step) if self.step > 0 else most
+        if goal > most * (1 + 1e-9):
+            self._resize(LARGER)
+            return None
+        verdict = reach(
+            program, bounds, goal, effort=EFFORT, watch=private, threads=self.threads, seed=self.seed
+        )
+        self.watch.update()
+        if verdict.answer is not None:
+            return verdict.answer
+        best, cost = None, most + self.step if self.step > 0 else total_cost(start)
+        for _ in range(DIVES):
+            answer = dive(program, ascent, private, self._rng)
+            if answer is None:
+                break
+            if total_cost(answer) < cost * (1 - 1e-9):
+                best, cost = answer, total_cost(answer)
+            self.watch.update()
+        better = choose(
+            ascent,
+            cost,
+            private,
+            nodes=EFFORT.nodes,
+            time_limit_s=min(EFFORT.time_limit_s, private.remaining_s),
+            threads=self.threads,
+            seed=self.seed,
+        )
+        if better is None and best is None:
+            self._resize(LARGER if verdict.proven else SMALLER)
+        return better or best
+
+    def _resize(self, factor: float) -> None:
+        self._size = min(max(FEWEST, self._size * factor), float(self.program.members.sum()))
+
+    def _pick(self, answer: list[Pattern]) -> list[int]:
+        """Numbers of patterns that serve about `_size` fragments: one by its slack, and others.
+
+        The others are near it (classes are sorted by start, so near classes can share), or have slack too, or
+        are any: what is missing for a better answer may be anywhere.
+        """
+        rng = self._rng
+        slack = np.array([_slack(pattern, self.worth) for pattern in answer])
+        weight = np.maximum(slack, 0.0) + 1e-3 * (1 + abs(slack).max())
+        centre = int(rng.choice(len(answer), p=weight / weight.sum()))
+        way = int(rng.integers(3))
+        if way == 0:
+            middle = np.array([np.mean(pattern.classes) for pattern in answer])
+            key = abs(middle - middle[centre]) * rng.uniform(0.3, 1.0, len(answer))
+        else:
+            key = rng.uniform(0.0, 1.0, len(answer)) / (weight if way == 1 else 1.0)
+        key[centre] = -1.0
+        part, served = [], 0
+        for number in np.argsort(key).tolist():
+            if served >= self._size:
+                break
+            part.append(number)
+            served += sum(answer[number].counts)
+        return sorted(part)
+
+
+def _part_watch(watch: Watch) -> Watch:
+    """A watch for a part: the same end, but bounds of its own."""
+    return Watch(time_limit_s=watch.remaining_s, should_stop=lambda: watch.limit is not None)
 
 
 def _slack(pattern: Pattern, worth: Floats) -> float:
     return pattern.cost - float(worth[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
-
-
-def _pick(
-    program: Facilities, answer: list[Pattern], slack: Floats, size: int, rng: np.random.Generator
-) -> set[int]:
-    """Numbers of patterns that serve about `size` fragments: one by its slack, then others near it."""
-    weight = np.maximum(slack, 0.0) + 1e-9 * (1 + abs(slack).max())
-    centre = int(rng.choice(len(answer), p=weight / weight.sum()))
-    # Classes are near when their numbers are: they are sorted by start.
-    middle = np.array([np.mean(pattern.classes) for pattern in answer])
-    distance = abs(middle - middle[centre]) / len(program)
-    order = np.argsort(distance * rng.uniform(0.2, 1.0, len(answer)) - 0.3 * weight / weight.max())
-    part, served = {centre}, sum(answer[centre].counts)
-    for number in order.tolist():
-        if served >= size:
-            break
-        if number not in part and served + sum(answer[number].counts) <= max(size, MOST_FRAGMENTS):
-            part.add(number)
-            served += sum(answer[number].counts)
-    return part
-
-
-def _solve_part(
-    program: Facilities,
-    freed: list[Pattern],
-    worth: Floats,
-    step: float,
-    watch: Watch,
-    *,
-    seed: int,
-    threads: int,
-) -> list[Pattern] | None:
-    """Cheaper patterns that serve what these serve; None when there are none, or none were found."""
-    cost = total_cost(freed)
-    goal = cost - step / 2 if step > 0 else cost * (1 - 1e-9)
-    members = np.zeros(len(program), dtype=np.intp)
-    for pattern in freed:
-        members[list(pattern.classes)] += pattern.counts
-    value = float(worth @ members)
-    if value > goal:
-        return None
-    part, classes, groups = _part(program, members)
-    kept = what_can_matter(part, [Bound(value=value, worth=worth[classes])], goal)
-    if len(kept.classes) > MOST_PAIRS:
-        return None
-    group_number = {number: position for position, number in enumerate(groups)}
-    class_number = {int(k): position for position, k in enumerate(classes)}
-    found, _ = solve_compact(
-        part,
-        kept,
-        [_renumbered(pattern, group_number, class_number) for pattern in freed],
-        goal=goal,
-        watch=watch,
-        time_limit_s=min(SECONDS, watch.remaining_s),
-        threads=threads,
-        seed=seed,
-        nodes=NODES,
-    )
-    if found is None:
-        return None
-    found = settle(part, found)
-    if total_cost(found) > goal:  # HiGHS gave back what it began with
-        return None
-    groups_back = dict(enumerate(groups))
-    classes_back = dict(enumerate(classes.tolist()))
-    return [_renumbered(pattern, groups_back, classes_back) for pattern in found]
 
 
 def _part(program: Facilities, members: Indices) -> tuple[Facilities, Indices, list[int]]:
@@ -137,11 +167,12 @@ def _part(program: Facilities, members: Indices) -> tuple[Facilities, Indices, l
     for number, group in enumerate(program.groups):
         columns = np.flatnonzero(members[group.classes])
         if len(columns):
+            inside = np.searchsorted(classes, group.classes[columns])
             groups.append(
                 Group(
                     price=group.price,
                     capacity=group.capacity,
-                    classes=np.searchsorted(classes, group.classes[columns]),
+                    classes=inside,
                     joining=group.joining[:, columns],
                 )
             )
@@ -156,11 +187,8 @@ def _part(program: Facilities, members: Indices) -> tuple[Facilities, Indices, l
 
 
 def _renumbered(pattern: Pattern, groups: dict[int, int], classes: dict[int, int]) -> Pattern:
-    return Pattern(
+    return replace(
+        pattern,
         group=groups.get(pattern.group, pattern.group),
-        facility=pattern.facility,
-        instances=pattern.instances,
         classes=tuple(classes[k] for k in pattern.classes),
-        counts=pattern.counts,
-        cost=pattern.cost,
     )

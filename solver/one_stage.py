@@ -3,10 +3,9 @@
     1. a first answer: `solver.greedy`, or the caller's
     2. the strong form's relaxation (`solver.fractional_bound`): prices, and a first bound
     3. the pattern program's relaxation (`solver.packed_bound`): a better bound, and patterns
-    4. the best choice among these patterns, by HiGHS (`solver.covering`)
-    5. better answers by solving small parts again (`solver.neighbourhoods`)
-    6. the program itself, after all that cannot matter is left out, by HiGHS (`solver.compact`)
-    7. as 5, with what time is left
+    4. that relaxation rounded (`solver.diving`), and its last part solved exactly
+    5. by turns, with more effort each time: an answer at the bound, or the bound a step higher
+       (`solver.goals`); and better answers by solving parts again (`solver.neighbourhoods`)
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
@@ -18,19 +17,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.compact import MOST_PAIRS, solve_compact, what_can_matter
-from solver.facilities import Facilities, Floats, Pattern, all_alone, settle, total_cost
+from solver.diving import choose, dive
+from solver.facilities import Facilities, Pattern, all_alone, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
+from solver.goals import Effort, reach
 from solver.greedy import greedy
-from solver.neighbourhoods import improve
+from solver.neighbourhoods import FRAGMENTS, Neighbourhoods
 from solver.outcome import Limit, Outcome, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
-# The part of the time, and the nodes, that choosing among patterns may take.
-CHOOSING, CHOOSING_NODES = 0.2, 500
-# Neighbourhoods that may fail in a row before the search for a proof, and after it.
-FEW_TRIES, MANY_TRIES = 15, 80
+# Dives before the turns.
+DIVES = 2
+# The part of the time, and the nodes, that choosing among all patterns may take.
+CHOOSING, CHOOSING_NODES = 0.2, 300
+# The first turn's effort; every turn doubles its nodes, patterns and tries.
+FIRST = Effort(patterns=100_000, pairs=4_000, nodes=100, time_limit_s=math.inf)
+MOST_PATTERNS, MOST_PAIRS = 1_000_000, 40_000
+FIRST_TRIES = 8
+TURNS = 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,88 +76,101 @@ class _Search:
         self._take(greedy(self.program, watch))
         if watch.over:
             return
-        relaxed = fractional_bound(self.program, self.best, watch)
-        watch.update(lower_bound=round_up(relaxed.value, self.step))
+        loose = fractional_bound(self.program, self.best, watch)
+        watch.update(lower_bound=round_up(loose.value, self.step))
         if watch.over:
             return
-        ascent = PackedAscent(self.program, relaxed, self.best, self.step)
+        ascent = PackedAscent(self.program, loose, self.best, self.step)
         ascent.run(watch)
-        self._choose(ascent)
-        self._improve(ascent.worth, FEW_TRIES)
-        self._solve_compact([relaxed, Bound(value=ascent.value, worth=ascent.worth)])
-        self._improve(ascent.worth, MANY_TRIES)
+        if watch.over:
+            return
+        neighbourhoods = Neighbourhoods(
+            self.program, ascent.worth, self.step, watch, threads=self.threads, seed=self.seed
+        )
+        self._dive(ascent, neighbourhoods)
+        if watch.over:
+            return
+        ascent.run(watch, exact=True)
+        neighbourhoods.worth = ascent.worth
+        self._take_turns([loose, Bound(value=ascent.value, worth=ascent.worth)], neighbourhoods)
 
     def _take(self, answer: list[Pattern]) -> None:
         self.best = min(self.best, settle(self.program, answer), key=total_cost)
         self.watch.update(objective=total_cost(self.best))
 
-    def _choose(self, ascent: PackedAscent) -> None:
-        """The best choice among the patterns that can be in a better answer than the best one."""
-        if self.watch.over:
-            return
-        self.watch.update(phase="choosing")
-        cost = np.array([pattern.cost for pattern in ascent.patterns])
-        worth = np.array(
-            [
-                float(ascent.worth[list(p.classes)] @ np.array(p.counts, dtype=np.float64))
-                for p in ascent.patterns
-            ]
-        )
-        # A pattern whose reduced cost would lift the bound to the best answer is in no better one.
-        useful = np.flatnonzero(ascent.value + (cost - worth) < total_cost(self.best) - self.step / 2)
-        if not len(useful):
-            return
-        chosen = ascent.covering.choose(
-            useful.tolist(),
-            None,
-            watch=self.watch,
+    def _dive(self, ascent: PackedAscent, neighbourhoods: Neighbourhoods) -> None:
+        rng = np.random.default_rng(self.seed)
+        for _ in range(DIVES):
+            self.watch.update(phase="diving")
+            answer = dive(self.program, ascent, self.watch, rng)
+            if answer is None:
+                return
+            self._take(answer)
+            better = neighbourhoods.solve_again(answer, _last(answer, FRAGMENTS))
+            if better is not None:
+                self._take(better)
+            if self.watch.over:
+                return
+        chosen = choose(
+            ascent,
+            total_cost(self.best),
+            self.watch,
+            nodes=CHOOSING_NODES,
             time_limit_s=self.watch.remaining_s * CHOOSING,
             threads=self.threads,
             seed=self.seed,
-            cutoff=math.inf,
-            nodes=CHOOSING_NODES,
         )
         if chosen is not None:
-            numbers = np.repeat(useful, chosen.astype(np.intp))
-            self._take([ascent.patterns[number] for number in numbers.tolist()])
+            self._take(chosen)
 
-    def _improve(self, worth: Floats, tries: int) -> None:
-        if not self.watch.over:
-            self.best = improve(
-                self.program,
-                self.best,
-                worth,
-                self.step,
-                self.watch,
-                seed=self.seed,
-                threads=self.threads,
-                tries=tries,
+    def _take_turns(self, bounds: list[Bound], neighbourhoods: Neighbourhoods) -> None:
+        effort, tries = FIRST, FIRST_TRIES
+        for _ in range(TURNS):
+            while not self.watch.over and self._raise_bound(bounds, effort):
+                pass
+            if self.watch.over:
+                return
+            self._take(neighbourhoods.improve(self.best, tries))
+            tries *= 2
+            effort = Effort(
+                patterns=min(2 * effort.patterns, MOST_PATTERNS),
+                pairs=min(2 * effort.pairs, MOST_PAIRS),
+                nodes=4 * effort.nodes,
+                time_limit_s=math.inf,
             )
 
-    def _solve_compact(self, bounds: list[Bound]) -> None:
-        """Find a better answer than the best one, or prove that there is none."""
-        if self.watch.over:
-            return
+    def _raise_bound(self, bounds: list[Bound], effort: Effort) -> bool:
+        """Prove that nothing costs what the bound says; True when that went through. False too when an answer
+        that costs no more was found."""
         self.watch.update(phase="proving")
-        objective = total_cost(self.best)
-        better = objective - self.step / 2 if self.step > 0 else objective * (1 - 1e-9)
-        kept = what_can_matter(self.program, bounds, better)
-        if len(kept.classes) > MOST_PAIRS:
-            return
-        answer, bound = solve_compact(
+        most = total_cost(self.best) - self.step
+        goal = self.watch.lower_bound if self.step > 0 else total_cost(self.best) * (1 - 1e-9)
+        verdict = reach(
             self.program,
-            kept,
-            self.best,
-            goal=better,
+            bounds,
+            min(goal, most) if self.step > 0 else goal,
+            effort=effort,
             watch=self.watch,
-            time_limit_s=self.watch.remaining_s,
             threads=self.threads,
             seed=self.seed,
         )
-        if answer is not None:
-            self._take(answer)
-        # What was left out costs more than `better`, so the bound holds for everything up to there.
-        self.watch.update(lower_bound=round_up(min(bound, objective), self.step))
+        if verdict.answer is not None:
+            self._take(verdict.answer)
+        if verdict.proven:
+            self.watch.update(lower_bound=goal + self.step if self.step > 0 else total_cost(self.best))
+        return verdict.proven
+
+
+def _last(answer: list[Pattern], fragments: int) -> list[int]:
+    """The numbers of the last patterns that serve so many fragments."""
+    numbers: list[int] = []
+    served = 0
+    for number in range(len(answer) - 1, -1, -1):
+        if served >= fragments:
+            break
+        numbers.append(number)
+        served += sum(answer[number].counts)
+    return numbers
 
 
 def _outcome(watch: Watch) -> Outcome:

@@ -15,10 +15,21 @@ runs until the fractional knapsack of n + 1 instances no longer pays. Bounds and
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from solver.covering import Covering
-from solver.facilities import EPSILON, Facilities, Floats, Group, Pattern, alone_pattern, make_pattern
+from solver.facilities import (
+    EPSILON,
+    Facilities,
+    Floats,
+    Group,
+    Indices,
+    Pattern,
+    alone_pattern,
+    make_pattern,
+)
 from solver.fractional_bound import NEGLIGIBLE, Bound, Earnings, Knapsacks
 from solver.knapsack import fractional, pack
 from solver.outcome import Watch
@@ -40,6 +51,7 @@ class PackedAscent:
         self.value, self.worth = bound.value, bound.worth
         self.covering = Covering(program.members)
         self.knapsacks = Knapsacks(program)
+        self._first = True
         self._load_step = common_step(program.load)
         self.patterns: list[Pattern] = []
         self._known: dict[tuple[int, int, tuple[int, ...], tuple[int, ...]], float] = {}
@@ -58,13 +70,30 @@ class PackedAscent:
         self.covering.add(pattern.cost, pattern.classes, pattern.counts)
         return True
 
-    def run(self, watch: Watch, rounds: int = 1_000_000) -> bool:
-        """Raise the bound to the relaxation's optimum, for so many rounds, or until the watch says stop.
+    def restrict(self, members: Indices) -> None:
+        """From here on only so many of each class are to be served; what was proven before is forgotten."""
+        self.program = replace(self.program, members=members.copy())
+        self.knapsacks = Knapsacks(self.program)
+        self.covering.set_demand(members)
+        self.value = 0.0
 
-        True when it is there, or so near that rounding to the price step makes no difference.
-        """
-        self._price(self.worth * 1.05, self.worth * 1.05, everything=True)
+    def generate(self, rounds: int) -> Floats:
+        """Look for patterns for so many rounds, without a bound; how much each is used in the relaxation."""
         for _ in range(rounds):
+            worth = self.covering.relax().worth
+            if not self._price(worth, worth, everything=False):
+                break
+        return self.covering.relax().used
+
+    def run(self, watch: Watch, *, exact: bool = False) -> bool:
+        """Raise the bound to the relaxation's optimum, or until the watch says stop.
+
+        True when it is there or, unless `exact`, so near that rounding to the price step makes no difference.
+        """
+        if self._first:
+            self._first = False
+            self._price(self.worth * 1.05, self.worth * 1.05, everything=True)
+        while True:
             relaxed = self.covering.relax()
             target, upper = relaxed.worth, relaxed.objective
             for smoothing in SMOOTHINGS:
@@ -74,13 +103,14 @@ class PackedAscent:
                     probe, target, everything=True
                 )
                 watch.update(phase="packing", lower_bound=round_up(self.value, self.step))
-                if found or watch.over:
+                if found or watch.limit is not None:
                     break
-            if not found or round_up(self.value, self.step) >= round_up(upper, self.step):
+            if not found or self.value >= upper * (1 - NEGLIGIBLE):
                 return True
-            if watch.over:
+            if not exact and round_up(self.value, self.step) >= round_up(upper, self.step):
+                return True
+            if watch.limit is not None:
                 return False
-        return False
 
     def _price(self, probe: Floats, target: Floats, *, everything: bool) -> bool:
         """Pack the facilities that may pay at `probe`; add the patterns that pay at `target`."""

@@ -1,0 +1,219 @@
+"""5.2 over an enumerated pool of patterns: cuts raise the bound, the bound empties the pool, HiGHS decides.
+
+    min Σ_P cost_P λ_P   s.t.  Σ_P x_kP λ_P = m_k,   λ whole
+
+is solved without whole numbers over a part of the pool, to which patterns with negative reduced cost are
+added by looking through all of it. *Subset rows* (Jepsen and others, 2008) tighten it: of three fragments,
+whole patterns that hold at least two each can be used only once,
+
+    Σ_P ⌊½ Σ_{k∈S} x_kP⌋ λ_P ≤ ⌊½ Σ_{k∈S} m_k⌋        for every S of three classes.
+
+Whatever pattern then would lift the relaxation above the goal leaves the pool, and when few are left
+an integer search over them ends it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+
+import highspy
+import numpy as np
+from scipy import sparse
+
+from solver.enumeration import Enumerated
+from solver.facilities import Facilities, Floats, Indices, Pattern
+from solver.highs import integer_search, quiet
+from solver.outcome import Watch
+
+# Patterns with which the integer search begins at once, and the most it is ever given.
+FEW, MOST = 6_000, 40_000
+# Columns added from one look through the pool; cuts added in one round, and rounds.
+COLUMNS, CUTS, ROUNDS = 1_000, 60, 25
+VIOLATION = 0.05
+INTEGRAL = 1e-6
+
+
+class Pool:
+    """The patterns that may be in an answer of at most `goal`, and the cuts found for them."""
+
+    def __init__(self, program: Facilities, patterns: Enumerated, goal: float) -> None:
+        self.program, self.patterns, self.goal = program, patterns, goal
+        self._rows = patterns.counts.tocsr()
+        self._cuts: list[tuple[int, int, int]] = []
+        self._coefficients: list[Floats] = []
+
+    def solve(
+        self, watch: Watch, *, time_limit_s: float, threads: int, seed: int, nodes: int
+    ) -> tuple[list[Pattern] | None, bool]:
+        """An answer of at most `goal`, or None; and whether it is proven that there is none."""
+        began = watch.elapsed_s
+        for _ in range(ROUNDS):
+            relaxed = _Relaxation(self).solve(watch)
+            if relaxed is None:  # stopped
+                return None, False
+            value, reduced, used = relaxed
+            if value > self.goal:
+                return None, True
+            whole = np.round(used)
+            if abs(used - whole).max(initial=0.0) < INTEGRAL:
+                return self._answer(whole), False
+            self._drop(np.flatnonzero(value + reduced <= self.goal), used)
+            if len(self.patterns) <= FEW:
+                break
+            if watch.elapsed_s - began > time_limit_s or not self._cut():
+                break
+        if len(self.patterns) > MOST:
+            return None, False
+        return self._search(watch, time_limit_s - (watch.elapsed_s - began), threads, seed, nodes)
+
+    def coefficients(self, cut: int) -> Floats:
+        """⌊½ Σ_{k∈S} x_kP⌋ for every pattern."""
+        return self._coefficients[cut]
+
+    @property
+    def cuts(self) -> int:
+        return len(self._cuts)
+
+    def limit(self, cut: int) -> float:
+        """⌊½ Σ_{k∈S} m_k⌋."""
+        return float(self.program.members[list(self._cuts[cut])].sum() // 2)
+
+    def _drop(self, kept: Indices, used: Floats) -> None:
+        self._used = used[kept]
+        if len(kept) < len(self.patterns):
+            self.patterns = self.patterns.keep(kept)
+            self._rows = self.patterns.counts.tocsr()
+            self._coefficients = [values[kept] for values in self._coefficients]
+
+    def _cut(self) -> bool:
+        """Add the subset rows that the last relaxation breaks most."""
+        support = np.flatnonzero(self._used > INTEGRAL)
+        violation: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+        weight: defaultdict[tuple[int, int], float] = defaultdict(float)
+        counts, used = self.patterns.counts, self._used
+        inside: list[list[int]] = []
+        for number in support.tolist():
+            first, last = counts.indptr[number : number + 2]
+            classes = sorted(counts.indices[first:last].tolist())
+            inside.append(classes)
+            for pair in itertools.combinations(classes, 2):
+                weight[pair] += float(used[number])
+        near: defaultdict[int, set[int]] = defaultdict(set)
+        for i, j in weight:
+            near[i].add(j)
+            near[j].add(i)
+        for i, j in weight:
+            for k in near[i] & near[j]:
+                if k > j:
+                    violation[i, j, k] = weight[i, j] + weight[i, k] + weight[j, k]
+        for classes, number in zip(inside, support.tolist(), strict=True):
+            for triple in itertools.combinations(classes, 3):
+                violation[triple] -= 2 * float(used[number])
+        known = set(self._cuts)
+        broken = sorted(
+            (
+                (-value, triple)
+                for triple, value in violation.items()
+                if value > 1 + VIOLATION and triple not in known
+            )
+        )
+        for _, triple in broken[:CUTS]:
+            self._cuts.append(triple)
+            held = np.asarray(self._rows[list(triple)].sum(axis=0)).ravel()
+            self._coefficients.append(np.floor(held / 2 + 1e-9))
+        return bool(broken)
+
+    def _search(
+        self, watch: Watch, time_limit_s: float, threads: int, seed: int, nodes: int
+    ) -> tuple[list[Pattern] | None, bool]:
+        members = self.program.members.astype(np.float64)
+        cuts = [sparse.csr_matrix(values) for values in self._coefficients]
+        found = integer_search(
+            cost=self.patterns.cost,
+            upper=np.full(len(self.patterns), float(members.max())),
+            rows=sparse.vstack([self._rows, *cuts]).tocsr(),
+            row_lower=np.concatenate([members, np.full(len(cuts), -highspy.kHighsInf)]),
+            row_upper=np.concatenate([members, [self.limit(cut) for cut in range(len(cuts))]]),
+            integer=np.ones(len(self.patterns), dtype=bool),
+            start=None,
+            cutoff=self.goal,
+            watch=watch,
+            time_limit_s=time_limit_s,
+            threads=threads,
+            seed=seed,
+            nodes=nodes,
+        )
+        if found.values is not None and found.objective <= self.goal:
+            return self._answer(found.values), False
+        return None, found.lower_bound > self.goal
+
+    def _answer(self, values: Floats) -> list[Pattern]:
+        return [
+            self.patterns.pattern(self.program, number)
+            for number in np.flatnonzero(values > 0.5).tolist()
+            for _ in range(round(float(values[number])))
+        ]
+
+
+class _Relaxation:
+    """The linear relaxation over the pool, cuts included, by looking through the pool again and again."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._transposed = pool.patterns.counts.T.tocsr()
+        self._added = np.zeros(len(pool.patterns), dtype=bool)
+        self._numbers: list[int] = []
+        members = pool.program.members.astype(np.float64)
+        limits = np.array([pool.limit(cut) for cut in range(pool.cuts)])
+        self._highs = quiet()
+        rows = len(members) + pool.cuts
+        lower = np.concatenate([members, np.full(pool.cuts, -highspy.kHighsInf)])
+        upper = np.concatenate([members, limits])
+        empty = np.zeros(rows, np.int32)
+        self._highs.addRows(rows, lower, upper, 0, empty, np.zeros(0, np.int32), np.zeros(0))
+        # What serves a fragment at a price that no answer below the goal can pay: feasible, and seen.
+        for row in range(len(members)):
+            self._highs.addCol(
+                2 * pool.goal, 0.0, highspy.kHighsInf, 1, np.array([row], np.int32), np.ones(1)
+            )
+        self._coefficients = (
+            np.stack([pool.coefficients(cut) for cut in range(pool.cuts)])
+            if pool.cuts
+            else np.zeros((0, len(pool.patterns)))
+        )
+
+    def solve(self, watch: Watch) -> tuple[float, Floats, Floats] | None:
+        """The optimum, every pattern's reduced cost and use ([N]); None when the watch said stop."""
+        pool, classes = self._pool, len(self._pool.program)
+        self._add(np.argsort(pool.patterns.cost / np.diff(pool.patterns.counts.indptr))[:COLUMNS])
+        while True:
+            self._highs.run()
+            solution = self._highs.getSolution()
+            dual = np.array(solution.row_dual)
+            reduced = (
+                pool.patterns.cost - self._transposed @ dual[:classes] - self._coefficients.T @ dual[classes:]
+            )
+            watch.update()
+            if watch.limit is not None:
+                return None
+            paying = np.flatnonzero((reduced < -1e-7 * pool.goal) & ~self._added)
+            if not len(paying):
+                used = np.zeros(len(pool.patterns))
+                used[self._numbers] = np.array(solution.col_value)[classes:]
+                value = float(self._highs.getInfo().objective_function_value)
+                return value, np.maximum(reduced, 0.0), used
+            self._add(paying[np.argsort(reduced[paying])[:COLUMNS]])
+
+    def _add(self, numbers: Indices) -> None:
+        pool, classes = self._pool, len(self._pool.program)
+        counts = pool.patterns.counts
+        for number in numbers.tolist():
+            first, last = counts.indptr[number : number + 2]
+            cuts = np.flatnonzero(self._coefficients[:, number])
+            rows = np.concatenate([counts.indices[first:last], classes + cuts]).astype(np.int32)
+            values = np.concatenate([counts.data[first:last], self._coefficients[cuts, number]])
+            cost = float(pool.patterns.cost[number])
+            self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(rows), rows, values)
+            self._numbers.append(number)
+        self._added[numbers] = True
