@@ -7,6 +7,11 @@ BIN := $(VENV)/bin
 TRACES ?=
 # The fraction of requests that must be on time for the demo to succeed.
 ON_TIME ?= 0.99
+# How long the demo measures each model, as a factor: less is quicker and less exact.
+MEASURING ?= 1
+# The tests run in this many processes, a file at a time; 0 is all in one. Many of them start processes
+# of their own and wait for them.
+TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
 .PHONY: help install demo serve test exhaustive lint types laws migrations check clean
@@ -27,13 +32,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## The main job, end to end, on this machine (TRACES=DIR for real links)
-	$(BIN)/regraft demo --on-time $(ON_TIME) $(if $(TRACES),--traces $(TRACES))
+	$(BIN)/regraft demo --on-time $(ON_TIME) --measuring $(MEASURING) $(if $(TRACES),--traces $(TRACES))
 
 serve: install ## The same system, kept running; prints the address of its API documentation
-	$(BIN)/regraft demo --serve $(if $(TRACES),--traces $(TRACES))
+	$(BIN)/regraft demo --serve --on-time $(ON_TIME) --measuring $(MEASURING) $(if $(TRACES),--traces $(TRACES))
 
 test: install ## All tests
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at a few cuts
 	$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)

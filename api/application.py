@@ -17,6 +17,7 @@ from api.endpoints import deployments, documents, nodes, plans, probes, runs
 from api.errors import ServiceError
 from api.gate import Gate
 from api.keys import Authenticator
+from api.lane import AgentLane
 from api.limits import RateLimit
 from api.logs import logger
 from api.metrics import Metrics
@@ -61,6 +62,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever host the client named
         generate_unique_id_function=lambda route: route.name,
         openapi_url="/openapi.json" if settings.docs else None,
         lifespan=_lifespan,
@@ -74,6 +76,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(probes.probes)
     if settings.docs:
         app.include_router(documentation.router)
+    app.add_middleware(AgentLane, roster=service.roster, settings=settings)
     app.add_middleware(Gate, authenticator=service.authenticator, settings=settings, metrics=service.metrics)
     problems.install(app)
     app.openapi = partial(documentation.describe, app)  # type: ignore[method-assign]
@@ -84,7 +87,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.watch.look()
-    tasks = [asyncio.create_task(service.watch.run()), asyncio.create_task(_keep_house(service))]
+    beside = (service.watch.run(), service.roster.follow(), _keep_house(service))
+    tasks = [asyncio.create_task(work) for work in beside]
     for _ in range(service.settings.run_workers):
         worker = RunWorker(service.database, service.settings, queued=service.queued, told=service.watch.runs)
         tasks.append(asyncio.create_task(worker.work()))

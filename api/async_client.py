@@ -196,6 +196,11 @@ class AsyncClient:
 
     # Plans and comparisons
 
+    async def create_plan(self, plan: Plan) -> views.PlanInfo:
+        """Store a plan made elsewhere; its provenance names its workload and profiles."""
+        response = await self._send("POST", "/v1/plans", content=formats.dumps(plan))
+        return views.PlanInfo.model_validate_json(response.content)
+
     async def plan(self, plan_id: str) -> Plan:
         """A plan."""
         response = await self._send("GET", f"/v1/plans/{plan_id}/document")

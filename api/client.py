@@ -194,6 +194,11 @@ class Client:
 
     # Plans and comparisons
 
+    def create_plan(self, plan: Plan) -> views.PlanInfo:
+        """Store a plan made elsewhere; its provenance names its workload and profiles."""
+        response = self._send("POST", "/v1/plans", content=formats.dumps(plan))
+        return views.PlanInfo.model_validate_json(response.content)
+
     def plan(self, plan_id: str) -> Plan:
         """A plan."""
         response = self._send("GET", f"/v1/plans/{plan_id}/document")

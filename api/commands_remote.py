@@ -116,6 +116,39 @@ def list_plans(service: Service = SERVICE, key: Key = "") -> None:
         )
 
 
+@plans.command("add")
+def add_plan(
+    plan: Annotated[Path, typer.Argument(help="The plan (regraft.plan/v1); - is standard input.")],
+    workload: Annotated[Path, typer.Option(help="The workload it was made for.")],
+    profile: Annotated[
+        list[Path], typer.Option("--profile", help="A profile it was made from; repeat it, once a file.")
+    ],
+    service: Service = SERVICE,
+    key: Key = "",
+) -> None:
+    """Store a plan made by `regraft plan`, or by any other tool, so that it can be deployed; prints its id.
+
+    The service verifies it against its workload and profiles, and refuses one that breaks a law.
+    """
+    from dataclasses import replace
+
+    from planner import formats
+    from planner.plan import Plan
+    from planner.terminal import exit_codes
+    from planner.workload import Workload
+
+    with exit_codes(), _connected(service, key) as client:
+        made, demand = formats.read(Plan, plan), formats.read(Workload, workload)
+        measured = formats.read_profiles(profile)
+        names = tuple(client.create_profile(item) for item in measured)
+        name = client.create_workload(demand)
+        origin = made.provenance
+        # What the plan itself says is not touched: that it was made from other files should show.
+        origin = replace(origin, workload=origin.workload or name, profiles=origin.profiles or names)
+        stored = client.create_plan(replace(made, provenance=origin))
+    typer.echo(stored.id)
+
+
 @plans.command("show")
 def show_plan(
     plan: Annotated[str, typer.Argument(help="A plan's id.")], service: Service = SERVICE, key: Key = ""

@@ -73,7 +73,7 @@ Limit = Annotated[int, Query(ge=1, le=200, description="entries on a page")]
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint may answer, for OpenAPI; every endpoint can answer 401, 403, 429, 500, 503."""
+    """The problems an endpoint may answer, for OpenAPI: with these statuses, or as any may."""
     described = {
         400: "The request cannot be read",
         401: "No key, or not a valid one",
@@ -88,7 +88,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         500: "A defect of the service",
         503: "The service cannot answer at the moment; try again",
     }
-    wanted = sorted({401, 403, 422, 429, 500, 503, *statuses})
+    wanted = sorted({400, 401, 403, 422, 429, 500, 503, *statuses})
     content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
     return {status: {"description": described[status], "content": content} for status in wanted}
 

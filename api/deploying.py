@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -156,7 +157,8 @@ def _place(
         raise DoesNotFitError("no node is live: there is no GPU to place the plan on", missing=[])
     if not placed:
         try:
-            placed = placement.place(plan.stages, gpus, profiles, max_clients=max_clients)
+            usable = _usable(plan, gpus)
+            placed = placement.place(plan.stages, usable, profiles, max_clients=max_clients)
         except NoRoomError as error:
             raise DoesNotFitError(f"{error}; {_there(gpus)}", missing=error.missing) from None
     # A workload without GPUs has no placement to judge, so an empty list of nodes gets one that is too small.
@@ -169,6 +171,21 @@ def _place(
         what = "; ".join(f"{item.place}: {item.message}" for item in broken[:5])
         raise DoesNotFitError(f"{what}; {_there(gpus)}", missing=[asdict(item) for item in broken[:100]])
     return placed
+
+
+def _usable(plan: Plan, gpus: list[Gpu]) -> list[Gpu]:
+    """Of equal GPUs as many as there are instances for them: more could not be used, and cost the packer."""
+    instances: Counter[str] = Counter()
+    for stage in plan.stages:
+        instances[stage.gpu] += stage.instances
+    kept: Counter[tuple[str, float]] = Counter()
+    usable = []
+    for gpu in gpus:
+        kind = gpu.type, gpu.memory_mb
+        if kept[kind] < instances[gpu.type]:
+            kept[kind] += 1
+            usable.append(gpu)
+    return usable
 
 
 def _there(gpus: list[Gpu]) -> str:

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from api import examples, views
+from api.importing import MAX_PROFILES
 from planner.plan import Plan
 from planner.profile import Profile
 from planner.workload import Workload
@@ -82,12 +83,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components: dict[str, Any] = described["components"]["schemas"]
     for kind in (Workload, Profile, Plan):
         components |= _format(kind)
+    components["NewPlan"] = _new_plan(components)
     components |= _model(views.Problem) | {"Assignment": _ASSIGNMENT}
     # FastAPI's own 422 is never sent.
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)
     components["Workload"]["examples"] = [examples.WORKLOAD]
     components["Profile"]["examples"] = [examples.PROFILE]
+    components["NewPlan"]["examples"] = [examples.PLAN]
     components["Problem"]["examples"] = [examples.PROBLEM]
     for name, example in examples.REQUESTS.items():
         components[name]["examples"] = [example]
@@ -123,6 +126,28 @@ def _format(kind: type[Any]) -> dict[str, Any]:
     schema["properties"] = {"format": {"const": kind.FORMAT, "type": "string"}, **schema["properties"]}
     schema["required"] = ["format", *schema.get("required", [])]
     return {kind.__name__: schema, **parts}
+
+
+def _new_plan(components: dict[str, Any]) -> dict[str, Any]:
+    """A plan to be stored: as any other, but it has to say what it was made from."""
+    origin = components["Provenance"]
+    digest = {"type": "string", "minLength": 1, "description": "an id that the service gave"}
+    named = {
+        "workload": digest,
+        "profiles": {"type": "array", "items": digest, "minItems": 1, "maxItems": MAX_PROFILES},
+    }
+    provenance = {
+        **origin,
+        "properties": {**origin["properties"], **named},
+        "required": ["workload", "profiles"],
+    }
+    plan = components["Plan"]
+    return {
+        **plan,
+        "title": "NewPlan",
+        "properties": {**plan["properties"], "provenance": provenance},
+        "required": [*plan["required"], "provenance"],
+    }
 
 
 def _model(kind: type[Any]) -> dict[str, Any]:
@@ -162,6 +187,10 @@ _LINKS: dict[str, dict[str, Any]] = {
         "read": _link("read_profile", "profile_id", "id"),
         "document": _link("read_profile_document", "profile_id", "id"),
         "vary": _link("derive_profile", "profile_id", "id"),
+    },
+    "create_plan": {
+        "read": _link("read_plan", "plan_id", "id"),
+        "document": _link("read_plan_document", "plan_id", "id"),
     },
     "submit_run": {
         "read": _link("read_run", "run_id", "id"),

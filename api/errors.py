@@ -7,8 +7,10 @@
     ├── NotFoundError            404 not_found              no such resource
     ├── MethodError              405 method_not_allowed
     ├── BodyTimeoutError         408 body_timeout           the body did not arrive in time
+    ├── HeadTimeoutError         408 head_timeout           nor did the request's head
     ├── ConflictError            409 conflict               the present state does not allow it
     │   ├── ContradictionError   409 contradictory          the parts of a document contradict each other
+    │   ├── InvalidPlanError     409 invalid_plan           `violations` say which laws, and where
     │   ├── DoesNotFitError      409 does_not_fit           the plan does not fit the live nodes' GPUs
     │   └── GenerationError      409 generation_moved       another deployment came first
     ├── TooLargeError            413 too_large
@@ -16,6 +18,7 @@
     ├── InvalidInputError        422 invalid_input          `errors` say what, where, and what would be right
     │   └── KeyReusedError       422 idempotency_key_reused
     ├── TooManyRequestsError     429 too_many_requests
+    ├── HeadTooLargeError        431 head_too_large         too long a path, or too many headers
     ├── InternalError            500 internal_error         a defect of ours
     └── UnavailableError         503 unavailable            the database does not answer; try again
 
@@ -92,6 +95,18 @@ class BodyTimeoutError(ServiceError):
     status, code, title = 408, "body_timeout", "The request's body did not arrive in time"
 
 
+class HeadTimeoutError(ServiceError):
+    """The request's head did not arrive in time."""
+
+    status, code, title = 408, "head_timeout", "The request's head did not arrive in time"
+
+
+class HeadTooLargeError(ServiceError):
+    """The request's path and headers are larger than the service takes."""
+
+    status, code, title = 431, "head_too_large", "The request's head is too large"
+
+
 class ConflictError(ServiceError):
     """The present state does not allow it."""
 
@@ -106,6 +121,12 @@ class ContradictionError(ConflictError):
     """
 
     code, title = "contradictory", "The parts of the document contradict each other"
+
+
+class InvalidPlanError(ConflictError):
+    """A plan made elsewhere breaks a law with the workload and the profiles it was made from."""
+
+    code, title = "invalid_plan", "The plan breaks a law"
 
 
 class DoesNotFitError(ConflictError):

@@ -1,4 +1,4 @@
-"""Examples for the API's description: small, whole, and such that they fit together."""
+"""Examples for the API's description: small, whole, and fitting together: sent in order, they work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 WORKLOAD: dict[str, Any] = {
     "format": "regraft.workload/v1",
     "fragments": [
-        {"id": "phone-7", "model": "resnet101", "start": 12, "budget_ms": 43.2, "rate_rps": 30.0},
-        {"id": "phone-8", "model": "resnet101", "start": 9, "budget_ms": 51.0, "rate_rps": 30.0, "count": 4},
+        {"id": "phone-7", "model": "resnet101", "start": 1, "budget_ms": 43.2, "rate_rps": 30.0},
+        {"id": "phone-8", "model": "resnet101", "start": 0, "budget_ms": 51.0, "rate_rps": 30.0, "count": 4},
     ],
     "gpus": [{"id": "gpu-0", "type": "v100", "memory_mb": 16384.0}],
 }
@@ -24,8 +24,49 @@ PROFILE: dict[str, Any] = {
     "stage_overhead_ms": 0.15,
 }
 
-_ID = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-_PROFILE_ID = "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+# The digests of the two above.
+_ID = "sha256:b9abf53374e2ee7208eac718aa9d06dd338323e97e11f7fe7f825ab50a98a088"
+_PROFILE_ID = "sha256:f8fa494d65ff4178c0452eeaf466b9c9c225a6974d32944d22013e1dd600e4fb"
+
+PLAN: dict[str, Any] = {
+    "format": "regraft.plan/v1",
+    "strategy": "by hand",
+    "status": "feasible",
+    "objective": {"share": 100.0, "gpus": 1},
+    "stages": [
+        {
+            "id": "s0",
+            "model": "resnet101",
+            "gpu": "v100",
+            "start": 0,
+            "end": 2,
+            "batch": 1,
+            "share": 50,
+            "instances": 1,
+            "exec_ms": 3.75,
+        },
+        {
+            "id": "s1",
+            "model": "resnet101",
+            "gpu": "v100",
+            "start": 1,
+            "end": 2,
+            "batch": 1,
+            "share": 50,
+            "instances": 1,
+            "exec_ms": 2.35,
+        },
+    ],
+    "routes": [
+        {"fragment": "phone-7", "fraction": 1.0, "stages": ["s1"], "worst_ms": 4.7},
+        {"fragment": "phone-8", "fraction": 1.0, "stages": ["s0"], "worst_ms": 7.5},
+    ],
+    "placement": [
+        {"stage": "s0", "instance": 0, "gpu": "gpu-0"},
+        {"stage": "s1", "instance": 0, "gpu": "gpu-0"},
+    ],
+    "provenance": {"workload": _ID, "profiles": [_PROFILE_ID]},
+}
 _PLAN_ID = "plan_01a2075108a8e532ebb45b2fabe8"
 
 _SETTINGS: dict[str, Any] = {"workload": _ID, "profiles": [_PROFILE_ID], "time_limit_s": 30.0}
@@ -41,7 +82,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Register": {
         "name": "node-a",
         "address": "http://10.0.0.7:9100",
-        "gpus": [{"id": "node-a/gpu-0", "type": "v100", "memory_mb": 16384.0}],
+        "gpus": [{"id": "gpu-0", "type": "v100", "memory_mb": 16384.0}],
     },
     "ReportStatus": {
         "generation": 3,
@@ -50,7 +91,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
                 "generation": 3,
                 "stage": "s1",
                 "instance": 0,
-                "gpu": "node-a/gpu-0",
+                "gpu": "gpu-0",
                 "state": "ready",
                 "pid": 4711,
                 "restarts": 0,

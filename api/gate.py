@@ -7,20 +7,27 @@ next to nothing.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import Counter
 from email.message import Message as Headers
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.errors import BadRequestError, BodyTimeoutError, MediaTypeError, ServiceError, TooLargeError
-from api.keys import Authenticator
+from api.keys import Authenticator, Caller
 from api.limits import RateLimit
 from api.metrics import Metrics
 from api.settings import Settings
 
 # Documents are taken here; every other body is small.
-_DOCUMENT_PATHS = frozenset({"/v1/workloads", "/v1/profiles"})
+_DOCUMENT_PATHS = frozenset({"/v1/workloads", "/v1/profiles", "/v1/plans"})
+_SINGLE = frozenset(
+    {b"authorization", b"content-type", b"content-length", b"content-encoding", b"idempotency-key", b"host"}
+)
+_AGENT_PATHS = ("/assignment", "/status")
 _OPEN_PATHS = frozenset({"/v1/livez", "/v1/readyz"})
 
 
@@ -52,6 +59,8 @@ class Gate:
             await self._pass(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
+            if scope["path"].startswith("/v1/") and route.startswith("/") and not route.startswith("/v1/"):
+                route = f"/v1{route}"  # the router that has a route does not know where it is included
             seconds = time.monotonic() - began_s
             self._metrics.answered(method=scope["method"], route=route, status=status, seconds=seconds)
 
@@ -59,10 +68,11 @@ class Gate:
         path = scope["path"]
         try:
             headers = _headers(scope)
+            _check_once(scope)
             if (path.startswith("/v1/") or path == "/metrics") and path not in _OPEN_PATHS:
                 address = scope["client"][0] if scope.get("client") else "unknown"
                 caller = await self._authenticator.caller(headers.get("authorization"), address=address)
-                self._rate.take(caller.key_id)
+                self._rate.take(_counted(caller, path))
                 scope["caller"] = caller
             limit = self._check(scope, headers)
         except ServiceError as error:
@@ -73,10 +83,10 @@ class Gate:
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> int:
         """The most bytes this request's body may have. Raises for a body that need not be read at all."""
-        large = scope["method"] == "POST" and scope["path"].rstrip("/") in _DOCUMENT_PATHS
+        large = scope["method"] == "POST" and scope["path"] in _DOCUMENT_PATHS
         limit = self._settings.max_document_bytes if large else self._settings.max_body_bytes
         length = headers.get("content-length", "0")
-        if not length.isdigit():
+        if not re.fullmatch("[0-9]{1,18}", length):
             raise BadRequestError("Content-Length is not a number")
         if int(length) > limit:
             raise _too_large(limit)
@@ -110,10 +120,25 @@ class _Body:
         return message
 
 
+def _check_once(scope: Scope) -> None:
+    """Two of a header that says one thing could be read either way, here and by a proxy before us."""
+    for name, times in Counter(name for name, _ in scope["headers"] if name in _SINGLE).items():
+        if times > 1:
+            raise BadRequestError(f"the header {name.decode()} came {times} times; send it once")
+
+
+def _counted(caller: Caller, path: str) -> str:
+    """Whose rate a request counts for: the key's, but an agent's for its node, since a fleet shares a key."""
+    if path.startswith("/v1/nodes/") and path.endswith(_AGENT_PATHS) and "agent" in caller.scopes:
+        return f"{caller.key_id} {path.rpartition('/')[0]}"
+    return caller.key_id
+
+
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
+@lru_cache(maxsize=256)
 def _check_type(content_type: str | None, encoding: str) -> None:
     header = Headers()
     header["content-type"] = content_type or ""

@@ -46,14 +46,16 @@ class Child:
         return "\n".join(text.splitlines()[-lines:])
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """SIGTERM to it, SIGKILL to its whole group after the grace time."""
+        """SIGTERM to it; SIGKILL to what is left of its group when it has ended, or after the grace time."""
         if self.process.poll() is None:
             self.process.terminate()
-            try:
-                self.process.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+            deadline = time.monotonic() + grace_s
+            # Not reaped yet, it keeps its number from being anybody else's when the group is killed.
+            waiting = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            while not os.waitid(os.P_PID, self.process.pid, waiting) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 @dataclass

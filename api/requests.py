@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -63,19 +64,22 @@ async def raw_body(request: Request) -> bytes:
 
 
 def parse_document(kind: type[Document], body: bytes) -> tuple[str, Document]:
-    """A document and its digest from a request's body. Raises InvalidInputError."""
+    """A document and its digest from a request's body.
+
+    Raises InvalidInputError, and RequestValidationError for a plan that is not strictly JSON.
+    """
+    if kind is Plan:
+        strict_json(body)  # its free-form fields may hold what the readers would change without a word
     try:
         try:
             document = formats.parse(kind, body, source="request body")
         except InputError as error:
             document = _again(kind, body, error)
-        if isinstance(document, Profile):
-            json.dumps(document.measured, allow_nan=False)
         return formats.digest(document), document
     except InputError as error:
         raise InvalidInputError.of(error) from None
     except ValueError as error:
-        # `measured` is free-form; the readers let NaN pass there, which JSON cannot carry.
+        # A profile's `measured` is free-form: the readers let NaN pass there, which JSON cannot carry.
         complaint = Complaint(
             place="measured", problem=f"cannot be written as JSON: {error}", cure="remove the value"
         )
@@ -99,6 +103,8 @@ def _again(kind: type[Document], body: bytes, error: InputError) -> Document:
 def _number(text: str) -> int | float:
     """A JSON number; a whole one is an integer, however it was written."""
     value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 

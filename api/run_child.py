@@ -1,8 +1,9 @@
-"""One solve in a process of its own: `python -m api.run_child`, started by `api.run_process`.
+"""One solve in a process of its own: `python -m api.run_child MEMORY_MB`, started by `api.run_process`.
 
 The first line of standard input is the job (workload, profiles, strategy, settings), as one JSON object.
-After it, a line `stop` asks for the best plan so far; the end of the input means that the parent is gone,
-and then so is this process. Standard output carries one JSON object a line:
+After it, a line `stop SECONDS` asks for the best plan so far within that time; the end of the input means
+that the parent is gone, and then so is this process. The kernel refuses it memory beyond MEMORY_MB; 0 is no
+limit. Standard output carries one JSON object a line:
 
     {"kind": "progress", "t": …, "phase": …, "objective": …, "bound": …, "gap": …}
     {"kind": "plan", "plan": {…}, "digest": "sha256:…"}                      the last line, or
@@ -13,17 +14,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
 from planner import formats, laws
 from planner.errors import DoesNotFitError, InfeasibleError, InputError
 from planner.planning import make_plan
-from planner.problem import PlanSettings, Progress
+from planner.problem import PlanSettings, Progress, ProgressReport
 from planner.profile import Profile
 from planner.workload import Workload
 
@@ -31,6 +34,8 @@ from planner.workload import Workload
 PROGRESS_EVERY_S = 0.25
 # The service answers requests on the same cores.
 NICENESS = 5
+# Parts of the time that a stopped search has: to end by itself, and then until another plan is handed in.
+ALONE, AT_LAST = 0.2, 0.8
 
 
 class Child:
@@ -45,21 +50,41 @@ class Child:
         self._lock = threading.Lock()
         self._last: Progress | None = None
         self._last_s = 0.0
+        self._stopped = threading.Event()
 
     def solve(self) -> None:
         """Plan, and report how it went."""
-        self._conclude(self._strategy, self._settings)
+        self._conclude(self._strategy, progress=self._progress, should_stop=self._stopped.is_set)
 
-    def stop(self) -> None:
-        """Hand in what there is. Runs beside a solve that may not listen, so it ends the process."""
-        self._conclude("graft", self._settings)
-        os._exit(0)
+    def stop(self, grace_s: float) -> None:
+        """Have the search end with the best plan so far.
 
-    def _conclude(self, strategy: str, settings: PlanSettings) -> None:
+        A search may be where it does not listen. Then the heuristic's plan, which takes little time, is
+        handed in before the grace ends. Runs beside the solve; whoever is first ends the process.
+        """
+        self._stopped.set()
+        began_s = time.monotonic()
+        time.sleep(ALONE * grace_s)
+        self._conclude("graft", not_before_s=began_s + AT_LAST * grace_s)
+
+    def _conclude(
+        self,
+        strategy: str,
+        *,
+        progress: ProgressReport | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        not_before_s: float = 0.0,
+    ) -> None:
         try:
             plan = make_plan(
-                self._workload, self._profiles, strategy=strategy, settings=settings, progress=self._progress
+                self._workload,
+                self._profiles,
+                strategy=strategy,
+                settings=self._settings,
+                progress=progress,
+                should_stop=should_stop,
             )
+            time.sleep(max(0.0, not_before_s - time.monotonic()))
             verdict = laws.verify(plan, self._workload, self._profiles)
             if verdict.valid:
                 self._end({"kind": "plan", "plan": formats.to_json(plan), "digest": formats.digest(plan)})
@@ -113,12 +138,16 @@ class Child:
         self._output.flush()
 
 
-def main() -> None:
+def main(memory_mb: int) -> None:
     """Read the job, listen to the parent on a thread, and solve."""
     # Solvers print to standard output as they please; the parent's pipe is kept out of their reach.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.nice(NICENESS)
+    if memory_mb:
+        # Not RLIMIT_AS: that also counts what is only reserved, of which every thread has plenty.
+        limit = memory_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     child = Child(json.loads(sys.stdin.buffer.readline()), output)
     threading.Thread(target=_listen, args=(child,), daemon=True).start()
     child.solve()
@@ -126,8 +155,8 @@ def main() -> None:
 
 def _listen(child: Child) -> None:
     for line in sys.stdin.buffer:
-        if line.strip() == b"stop":
-            threading.Thread(target=child.stop, daemon=True).start()
+        if line.startswith(b"stop "):
+            threading.Thread(target=child.stop, args=(float(line.split()[1]),), daemon=True).start()
     os._exit(1)
 
 
@@ -136,4 +165,4 @@ def _document(kind: type[Any], data: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

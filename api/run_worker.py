@@ -88,7 +88,9 @@ class _Execution:
         self._told.ring()
         process: SolveProcess | None = None
         try:
-            process = await SolveProcess.start(await asyncio.to_thread(self._job))
+            process = await SolveProcess.start(
+                await asyncio.to_thread(self._job), memory_mb=self._settings.run_memory_mb
+            )
             _log.info("run begun", run=self._run.id, strategy=self._run.strategy, child=process.pid)
             await self._supervise(process)
         except asyncio.CancelledError:
@@ -115,9 +117,12 @@ class _Execution:
                     return await self._finish("cancelled")
                 if wanted == "stop" and self._stopping_s is None:
                     self._stopping_s = now
-                    process.stop()
+                    process.stop(self._settings.stop_grace_s)
                 if self._stopping_s is not None and now - self._stopping_s > self._settings.stop_grace_s:
                     return await self._finish("stopped")
+                limit_mb, resident_mb = self._settings.run_memory_mb, process.resident_mb()
+                if limit_mb and resident_mb > limit_mb:
+                    return await self._out_of_memory(f"it had taken {resident_mb:.0f} MB")
                 if now > ends_s:
                     detail = f"the solve did not end within {limit_s:g} s and was killed"
                     return await self._finish("failed", failure={"code": "overtime", "detail": detail})
@@ -131,11 +136,20 @@ class _Execution:
         """The child has ended: by a plan, with a reason, or without a word."""
         result = self._result
         if result is None:
-            await self._lost(await process.fate())
+            fate = await process.fate()
+            if self._settings.run_memory_mb and process.was_refused_memory():
+                await self._out_of_memory(fate)
+            else:
+                await self._lost(fate)
         elif result["kind"] == "plan":
             await self._finish("succeeded" if self._stopping_s is None else "stopped", result=result)
         else:
             await self._finish(result["state"], failure=result["failure"])
+
+    async def _out_of_memory(self, how: str) -> None:
+        limit_mb = self._settings.run_memory_mb
+        detail = f"the solve needed more memory than the {limit_mb} MB it may have: {how}"
+        await self._finish("failed", failure={"code": "out_of_memory", "detail": detail})
 
     async def _hear(self, process: SolveProcess) -> None:
         async for message in process.messages():

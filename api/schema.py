@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
 
 import migrations
 from api.database import Database, translated
@@ -59,7 +61,10 @@ def check(database: Database) -> None:
 def _migrate(database: Database, how: Callable[[Config], None]) -> None:
     config = _config()
     with translated(), database.engine.connect() as connection:
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            # SQLite changes a table by copying and dropping it, which references to its rows would forbid.
+            _enforce_references(connection, False)
+        else:
             # Two processes that migrate at once take turns; the second then finds nothing to do.
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
             connection.commit()
@@ -67,10 +72,22 @@ def _migrate(database: Database, how: Callable[[Config], None]) -> None:
             config.attributes["connection"] = connection
             how(config)
             connection.commit()
+            if database.is_sqlite:
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                assert not broken, f"the migration left references to nothing: {broken[:5]}"
         finally:
-            if not database.is_sqlite:
+            if database.is_sqlite:
+                connection.rollback()
+                _enforce_references(connection, True)
+            else:
                 connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_LOCK})")
                 connection.commit()
+
+
+def _enforce_references(connection: Connection, enforced: bool) -> None:
+    # Not within a transaction, where SQLite ignores it: past SQLAlchemy, which would begin one.
+    raw: Any = connection.connection.driver_connection
+    raw.execute(f"PRAGMA foreign_keys={'ON' if enforced else 'OFF'}").close()
 
 
 def _config() -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.context import Service
+from api.wire import wire
+
+# Longer than agents are silent, so that they need not connect again for every status.
+_KEEP_ALIVE_S = 75
 
 
 class Server(uvicorn.Server):
@@ -51,6 +56,23 @@ class Server(uvicorn.Server):
         self._listening()
 
 
+def configured(app: FastAPI) -> uvicorn.Config:
+    """uvicorn's configuration for the application."""
+    settings = app.state.service.settings
+    return uvicorn.Config(
+        app,
+        port=0,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        http=wire(settings.body_timeout_s),
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.shutdown_grace_s) or 1,
+        backlog=4096,
+    )
+
+
 def serve(app: FastAPI, *, host: str, port: int, port_file: Path | None, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `tell` gets the base address once requests are answered.
 
@@ -59,6 +81,9 @@ def serve(app: FastAPI, *, host: str, port: int, port_file: Path | None, tell: C
     """
     service: Service = app.state.service
     listener = socket.create_server((host, port), family=_family(host), backlog=4096)
+    # Connections inherit it. asyncio sees to it only where a socket says that it is TCP, which these do not;
+    # without it every answer of more than one packet waits 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound = listener.getsockname()[1]
 
     def listening() -> None:
@@ -67,16 +92,13 @@ def serve(app: FastAPI, *, host: str, port: int, port_file: Path | None, tell: C
             _write(port_file, f"{bound}\n")
         tell(f"http://{shown}:{bound}")
 
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=int(service.settings.shutdown_grace_s) or 1,
-        backlog=4096,
-    )
+    config = configured(app)
+    # What is there now stays: looking through it again and again costs more with every agent that waits.
+    gc.collect()
+    gc.freeze()
     try:
-        asyncio.run(Server(config, service, listening).serve(sockets=[listener]))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(Server(config, service, listening).serve(sockets=[listener]))
     finally:
         listener.close()
 

@@ -19,9 +19,13 @@ class Settings(BaseSettings):
 
     max_document_mb: float = Field(64.0, gt=0, description="largest workload, profile or plan in a request")
     max_body_kb: float = Field(256.0, gt=0, description="largest other request body")
-    body_timeout_s: float = Field(30.0, gt=0, description="time a client has to send its body")
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="time a client has to send its body, and before it its head"
+    )
 
-    rate_rps: float = Field(1000.0, ge=0, description="requests a second of one key; 0 is no limit")
+    rate_rps: float = Field(
+        1000.0, ge=0, description="requests a second of one key, or of one agent's node; 0 is no limit"
+    )
     false_keys_rps: float = Field(
         5.0, ge=0, description="false keys a second from one address, a hundred at once; 0 is no limit"
     )
@@ -32,6 +36,9 @@ class Settings(BaseSettings):
     run_heartbeat_s: float = Field(1.0, gt=0, description="how often a run's process renews its lease")
     run_attempts: int = Field(
         3, ge=1, le=100, description="how often a run is begun before it counts as failed"
+    )
+    run_memory_mb: int = Field(
+        0, ge=0, description="memory that a solve may take; 0 is no limit but the machine's"
     )
     stop_grace_s: float = Field(10.0, ge=0, description="time a stopped solve has to hand in its best plan")
     overtime_s: float = Field(

@@ -9,6 +9,7 @@ sort by it.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import Any
 
@@ -27,9 +28,18 @@ _NAMING = {
 _COUNTER = BigInteger().with_variant(Integer, "sqlite")
 
 
+_ids = threading.Lock()
+_last = (0, 0)
+
+
 def new_id(kind: str) -> str:
-    """A fresh id, `run_0193…`: 48 bits of time, then 64 random bits."""
-    return f"{kind}_{int(time.time() * 1000):012x}{secrets.token_hex(8)}"
+    """A fresh id, `run_0193…`: 48 bits of time, then 64 random bits. One process's sort by their age."""
+    global _last
+    with _ids:
+        now_ms, before_ms = int(time.time() * 1000), _last[0]
+        # Within a millisecond, or where the clock went back, the last one is counted on.
+        _last = (now_ms, secrets.randbits(63)) if now_ms > before_ms else (before_ms, _last[1] + 1)
+        return f"{kind}_{_last[0]:012x}{_last[1]:016x}"
 
 
 class Base(DeclarativeBase):
@@ -86,14 +96,14 @@ class ComparisonRow(Base):
 
 
 class PlanRow(Base):
-    """A verified plan; at most one a run."""
+    """A verified plan; at most one a run. One made elsewhere has no run, and is named by its content."""
 
     __tablename__ = "plans"
     __table_args__ = (Index(None, "created_ms", "id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     created_ms: Mapped[int]
-    run_id: Mapped[str] = mapped_column(unique=True)
+    run_id: Mapped[str | None] = mapped_column(unique=True)
     workload_id: Mapped[str] = mapped_column(ForeignKey("workloads.id"), index=True)
     profiles: Mapped[list[Any]]
     digest: Mapped[str]

@@ -59,12 +59,13 @@ def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
         budgets[fragment.start] = min(fragment.budget_ms, budgets.get(fragment.start, math.inf))
     total = 0.0
     for start, budget_ms in budgets.items():
-        cheapest = math.inf
-        for end in range(start + 1, menu.depth + 1):
-            options = menu.options(start, end)
-            fits = options.time_ms <= (budget_ms - menu.least_time_ms[end]) * (1 + EPSILON) + EPSILON
-            cheapest = min(cheapest, float(options.price[fits].min(initial=math.inf)))
-        total += cheapest
+        # Every end and every column at once; the front of each stage would be dearer to make than to do
+        # without.
+        ends = np.arange(start + 1, menu.depth + 1)
+        time_ms = menu.exec_ms_to(start, ends) * menu.time_per_exec
+        left_ms = budget_ms - menu.least_time_ms[ends]
+        fits = time_ms <= left_ms[:, None] * (1 + EPSILON) + EPSILON  # never where it was not measured
+        total += float(menu.prices[fits.any(axis=0)].min(initial=math.inf))
     return total
 
 

@@ -9,8 +9,11 @@ budget.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from planner.plan import Plan
 from planner.workload import Workload
@@ -35,8 +38,26 @@ class BudgetUse:
     alone: bool
 
 
+def to_json(uses: Sequence[BudgetUse]) -> dict[str, Any]:
+    """`regraft.budgets/v1`: one entry a route, in the plan's order; an overflown number is null."""
+    return {
+        "format": "regraft.budgets/v1",
+        "routes": [
+            {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in asdict(use).items()
+            }
+            for use in uses
+        ],
+    }
+
+
 def budget_use(plan: Plan, workload: Workload) -> list[BudgetUse]:
-    """For every route of a valid plan, in its order, where the fragment's budget goes."""
+    """For every route of a plan, in its order, where the fragment's budget goes.
+
+    The plan need not be valid: where a route takes longer than the budget its slack is negative, and one with
+    stages or a fragment that nobody knows is left out.
+    """
     budgets = {fragment.id: fragment.budget_ms for fragment in workload.fragments}
     exec_ms = {stage.id: stage.exec_ms for stage in plan.stages}
     users: defaultdict[str, set[str]] = defaultdict(set)
@@ -45,6 +66,8 @@ def budget_use(plan: Plan, workload: Workload) -> list[BudgetUse]:
             users[stage].add(route.fragment)
     uses = []
     for route in plan.routes:
+        if route.fragment not in budgets or not exec_ms.keys() >= set(route.stages):
+            continue
         common = [stage for stage in route.stages if len(users[stage]) > 1]
         shared = sum(exec_ms[stage] for stage in {*common, route.stages[-1]})
         alignment = sum(exec_ms[stage] for stage in route.stages) - shared

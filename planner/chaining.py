@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -91,12 +91,43 @@ class _Labels:
     links: NDArray[np.intp]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Ways:
+    """Options of all stages from one cut point, by where they lead and then by time; arrays of one length.
+
+    `later` is the cut point a stage leads to, `number` that of the option in the menu's table of the stage.
+    """
+
+    later: NDArray[np.intp]
+    number: NDArray[np.intp]
+    time_ms: Floats
+    capacity_rps: Floats
+    price: Floats
+
+    def until(self, end: int) -> _Ways:
+        """Those that lead to `end` or before."""
+        stop = int(np.searchsorted(self.later, end, side="right"))
+        return _Ways(**{column.name: getattr(self, column.name)[:stop] for column in fields(self)})
+
+    def useful(self, cost: Floats) -> NDArray[np.intp]:
+        """The ways that no faster one to the same cut point undercuts; `cost` is what each costs in all."""
+        if not len(cost):
+            return np.zeros(0, dtype=np.intp)
+        # Costs are lowered by more than they can differ from one cut point to the next, so that the least so
+        # far starts anew with each.
+        lowered = cost - self.later * (1.0 + float(cost.max()))
+        keep = np.ones(len(cost), dtype=bool)
+        keep[1:] = lowered[1:] < np.minimum.accumulate(lowered)[:-1]
+        return np.flatnonzero(keep)
+
+
 class Chains:
     """The cheapest chains of one model."""
 
     def __init__(self, menu: Menu) -> None:
         self._menu = menu
         self._kept: dict[tuple[int, int], dict[int, _Labels]] = {}
+        self._all_ways: dict[int, _Ways] = {}
 
     def price(self, start: int, end: int, time_ms: float, load_rps: float) -> float:
         """About what a chain costs (for the load rounded up); infinite where there is none."""
@@ -137,26 +168,53 @@ class Chains:
         """The labels of every cut point from which `end` can be reached."""
         none = np.zeros((1, 3), dtype=np.intp)
         labels = {end: _Labels(times=np.zeros(1), prices=np.zeros(1), links=none)}
+        # All labels so far in one row: count[c] of cut point c, from first[c] on.
+        times, prices = np.zeros(1), np.zeros(1)
+        first, count = np.zeros(end + 1, dtype=np.intp), np.zeros(end + 1, dtype=np.intp)
+        count[end] = 1
         for cut in range(end - 1, -1, -1):
-            parts = [self._extend(cut, later, load_rps, labels[later]) for later in labels]
-            times, prices, links = (np.concatenate(part) for part in zip(*parts, strict=True))
-            keep = _front(times, prices)
-            if len(keep):
-                labels[cut] = _Labels(times=times[keep], prices=prices[keep], links=links[keep])
+            ways = self._ways(cut, end)
+            cost = instances_for(np.array(load_rps), ways.capacity_rps) * ways.price
+            useful = ways.useful(cost)
+            useful = useful[count[ways.later[useful]] > 0]
+            # Every useful option with every label of the cut point it leads to.
+            later = ways.later[useful]
+            many = count[later]
+            option = np.repeat(np.arange(len(useful)), many)
+            label = np.arange(len(option)) - np.repeat(np.cumsum(many) - many, many)
+            after = first[later[option]] + label
+            total_ms = ways.time_ms[useful[option]] + times[after]
+            total = cost[useful[option]] + prices[after]
+            keep = _front(total_ms, total)
+            if not len(keep):
+                continue
+            links = np.stack([later[option[keep]], ways.number[useful[option[keep]]], label[keep]], axis=1)
+            labels[cut] = _Labels(times=total_ms[keep], prices=total[keep], links=links)
+            first[cut], count[cut] = len(times), len(keep)
+            times = np.concatenate([times, labels[cut].times])
+            prices = np.concatenate([prices, labels[cut].prices])
         return labels
 
-    def _extend(
-        self, cut: int, later: int, load_rps: float, labels: _Labels
-    ) -> tuple[Floats, Floats, NDArray[np.intp]]:
-        """Every label of `later` reached from `cut` by every useful option: times, prices, links."""
-        options = self._menu.options(cut, later)
-        cost = instances_for(np.array(load_rps), options.capacity_rps) * options.price
-        useful = _front(options.time_ms, cost)
-        times = (options.time_ms[useful, None] + labels.times).ravel()
-        prices = (cost[useful, None] + labels.prices).ravel()
-        option, label = np.divmod(np.arange(len(times)), len(labels.times))
-        links = np.stack([np.full(len(times), later), useful[option], label], axis=1)
-        return times, prices, links
+    def _ways(self, cut: int, end: int) -> _Ways:
+        """All stages that begin at a cut point and end at `end` or before."""
+        if cut not in self._all_ways:
+            ends = range(cut + 1, self._menu.depth + 1)
+            tables = [self._menu.options(cut, later) for later in ends]
+            later = np.repeat(ends, [len(table) for table in tables])
+            number = np.concatenate([np.arange(len(table)) for table in tables])
+            time, capacity, price = (
+                np.concatenate([getattr(table, name) for table in tables])
+                for name in ("time_ms", "capacity_rps", "price")
+            )
+            order = np.lexsort((price, time, later))
+            self._all_ways[cut] = _Ways(
+                later=later[order],
+                number=number[order],
+                time_ms=time[order],
+                capacity_rps=capacity[order],
+                price=price[order],
+            )
+        return self._all_ways[cut].until(end)
 
 
 _CHAINS: WeakKeyDictionary[Menu, Chains] = WeakKeyDictionary()

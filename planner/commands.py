@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from planner import formats, laws
+from planner.budgeting import budget_use
+from planner.budgeting import to_json as budgets_to_json
 from planner.comparing import compare as compare_strategies
 from planner.comparing import row_of
 from planner.errors import Complaint, InputError
@@ -20,6 +22,7 @@ from planner.queueing import QUEUEING_LAWS
 from planner.terminal import (
     CHECK_FAILED,
     NO_PLAN,
+    budget_table,
     console,
     describe,
     exit_codes,
@@ -66,6 +69,13 @@ OnInfeasible = Annotated[
         help="fail: no plan unless every fragment is planned; partial: plan the others, list these."
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Show where every budget goes: waiting and running in alignment and shared stages, slack.",
+    ),
+]
 
 
 def plan(
@@ -81,11 +91,14 @@ def plan(
     seed: Seed = 0,
     infeasible: OnInfeasible = Infeasible.fail,
     queueing: Queueing = "plain",
+    explain: Explain = False,
 ) -> None:
     """Plan a workload: which stages to run, at which batch and share, and which way each fragment goes.
 
     The plan is verified before it is written. Exit code 3, with the reasons as JSON on standard
-    output, when no plan meets the promises: then nothing is written.
+    output, when no plan meets the promises: then nothing is written. With --explain, where every
+    budget goes is shown as a table and, unless the plan itself goes there, as JSON
+    (regraft.budgets/v1) on standard output.
     """
     settings = PlanSettings(
         time_limit_s=time_limit,
@@ -104,6 +117,11 @@ def plan(
     notes.print(table_of([row_of(made)]))
     for item in made.unplanned:
         notes.print(f"left out: {item.fragment}: {item.reason} {json.dumps(item.detail)}", markup=False)
+    if explain:
+        uses = budget_use(made, demand)
+        notes.print(budget_table(uses))
+        if str(output) != "-":
+            print(json.dumps(budgets_to_json(uses), indent=1, allow_nan=False))
 
 
 def verify(
@@ -113,18 +131,25 @@ def verify(
     max_clients: Annotated[int, typer.Option(help="Most instances on one GPU (the MPS client limit).")] = (
         laws.MAX_CLIENTS
     ),
+    explain: Explain = False,
 ) -> None:
     """Check a plan against every law; say which is broken, where, and by how much.
 
     Prints the verdict as JSON (regraft.verdict/v1). Exit code 0 for a valid plan, 1 for a broken one.
-    The checks share no code with the strategies, and take plans from anywhere.
+    The checks share no code with the strategies, and take plans from anywhere. With --explain, where
+    every budget goes is shown as a table, and stands in the verdict under "budgets".
     """
     with exit_codes():
         judged = formats.read(Plan, plan)
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
     verdict = laws.verify(judged, demand, profiles, max_clients=max_clients)
-    print(json.dumps(verdict.to_json(), indent=1, allow_nan=False))
+    answer = verdict.to_json()
+    if explain:
+        uses = budget_use(judged, demand)
+        notes.print(budget_table(uses))
+        answer["budgets"] = budgets_to_json(uses)["routes"]
+    print(json.dumps(answer, indent=1, allow_nan=False))
     for violation in verdict.violations:
         notes.print(f"{violation.law}: {violation.place}: {violation.message}", markup=False, soft_wrap=True)
     if not verdict.valid:

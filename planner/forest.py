@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.allocating import Demand, Tree, instances_for, stage
+from planner.allocating import Demand, Tree, stage
 from planner.menu import EPSILON, Floats, Menu
 
 # Fronts kept for reuse; beyond this the store starts anew, which bounds its memory.
@@ -40,18 +40,15 @@ ROUNDING_MS = 1e-9
 class Front:
     """What a stage costs with a given load, by the time allowed: `times` rise, `prices` fall.
 
-    `options` are numbers of the menu entry's options. Plain lists, since a search looks up one at a time;
-    `times_column` and `prices_column` are the same numbers as arrays, [n, 1].
+    `options` are numbers of the menu entry's options. Plain lists, since a search looks up one at a time.
     """
 
-    __slots__ = ("options", "prices", "prices_column", "times", "times_column")
+    __slots__ = ("options", "prices", "times")
 
-    def __init__(self, times: Floats, prices: Floats, options: list[int]) -> None:
-        self.times: list[float] = times.tolist()
-        self.prices: list[float] = prices.tolist()
+    def __init__(self, times: list[float], prices: list[float], options: list[int]) -> None:
+        self.times = times
+        self.prices = prices
         self.options = options
-        self.times_column = times[:, None]
-        self.prices_column = prices[:, None]
 
     def position(self, time_ms: float) -> int:
         """Of the cheapest option within this time; −1 where nothing is that fast."""
@@ -176,11 +173,11 @@ class Fronts:
             self._by_time[start, end] = (order, *columns)
         order, time, capacity, price = self._by_time[start, end]
         if not len(order):
-            return Front(time, price, [])
-        cost = instances_for(np.array(load_rps), capacity) * price
-        keep = np.ones(len(cost), dtype=bool)
-        keep[1:] = cost[1:] < np.minimum.accumulate(cost)[:-1]
-        return Front(time[keep], cost[keep], order[keep].tolist())
+            return Front([], [], [])
+        cost = np.maximum(1.0, np.ceil(load_rps / capacity - EPSILON)) * price  # as instances_for counts
+        cheaper = (cost[1:] < np.minimum.accumulate(cost)[:-1]).nonzero()[0] + 1
+        keep = [0, *cheaper.tolist()]
+        return Front(time[keep].tolist(), cost[keep].tolist(), order[keep].tolist())
 
 
 class Forest:
@@ -315,8 +312,8 @@ def _above(front: Front, limit_ms: float, until: list[float], prices: list[float
     """The curve of a stage with this front over the summed curve of what feeds it."""
     if not until or not front.times:
         return Curve([], [], [])
-    after = (np.minimum(until, limit_ms) - front.times_column).ravel()
-    price = (np.array(prices) + front.prices_column).ravel()
+    after = (np.minimum(until, limit_ms) - np.array(front.times)[:, None]).ravel()
+    price = (np.array(prices) + np.array(front.prices)[:, None]).ravel()
     possible = np.flatnonzero(after >= 0)
     if not len(possible):
         return Curve([], [], [])

@@ -16,7 +16,7 @@ from planner.chaining import alone
 from planner.forest import Forest, Fronts
 from planner.grouping import Similarity, group
 from planner.menu import Menu
-from planner.merging import merge
+from planner.merging import CLOSENESS, MAX_RUN, merge
 from planner.problem import Draft, PlanSettings, Problem, Progress, ProgressReport
 from planner.realigning import realign
 from planner.searching import Search
@@ -26,25 +26,38 @@ from planner.searching import Search
 class Tuning:
     """The parameters of `graft`; benchmarks/planner_ablation.py shows what each of them buys.
 
-    `similarity` groups what is re-aligned together; at most `search_size` demands are searched together.
-    `steps_per_demand` of search for every demand, but all together at least `least_steps` (few demands can
-    have more each) and at most `most_steps_per_demand` each, in `rounds`.
+    `closeness` and `max_run` bound merges, `similarity` groups what is re-aligned together; at most
+    `search_size` demands are searched together. Effort is counted in steps of the search, in `rounds`:
+    `steps_per_demand` for every demand, but all together at least `least_steps` (few demands can have more
+    each) and at most `most_steps_per_demand` each. A short time limit allows `steps_per_s` for each of its
+    seconds at most. So the plan depends on the input and the settings, and not on how fast the machine is.
     """
 
     similarity: Similarity = field(default_factory=Similarity)
-    search_size: int = 96
+    closeness: float = CLOSENESS
+    max_run: int = MAX_RUN
+    search_size: int = 256
     merging: bool = True
     realigning: bool = True
     searching: bool = True
     recombining: bool = True
     rounds: int = 3
-    steps_per_demand: float = 1.5
-    least_steps: int = 2000
-    most_steps_per_demand: int = 30
+    steps_per_demand: float = 3.0
+    least_steps: int = 4500
+    most_steps_per_demand: int = 90
+    steps_per_s: float = 500.0
+
+    def steps(self, demands: int, time_limit_s: float) -> int:
+        """Steps of search for so many demands, all models and rounds together; at least one."""
+        wanted = min(
+            max(self.steps_per_demand * demands, self.least_steps), self.most_steps_per_demand * demands
+        )
+        return max(1, int(min(wanted, self.steps_per_s * time_limit_s)))
 
 
-# The search may take this part of the time limit; what is left is for placing and verifying.
-SEARCH_TIME = 0.5
+# The search stops after this part of the time limit, however few its steps were by then: a brake for machines
+# several times slower than `Tuning.steps_per_s` expects. What is left is for placing and verifying.
+BRAKE = 0.75
 
 
 def graft(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
@@ -56,23 +69,21 @@ def tuned_graft(problem: Problem, settings: PlanSettings, progress: ProgressRepo
     """`graft` with parameters of one's own."""
     started = time.perf_counter()
 
-    def out_of_time() -> bool:
-        return time.perf_counter() - started > SEARCH_TIME * settings.time_limit_s
+    def must_stop() -> bool:
+        return settings.stopped or time.perf_counter() - started > BRAKE * settings.time_limit_s
 
     single = demands_of(problem, identical_as_one=False)
     classes = demands_of(problem, identical_as_one=True)
     gardens = {}
     for model in single:
-        gardens[model] = _Garden(problem.menus[model], single[model], classes[model], tuning)
+        gardens[model] = _Garden(problem.menus[model], single[model], classes[model], tuning, must_stop)
         _report(progress, started, f"re-aligned {model}", gardens)
     count = sum(len(group) for group in classes.values())
-    steps = min(
-        max(tuning.steps_per_demand * count, tuning.least_steps), tuning.most_steps_per_demand * count
-    )
+    steps = tuning.steps(count, settings.time_limit_s)
     for round_number in range(tuning.rounds if tuning.searching else 0):
         for model, garden in gardens.items():
             part = math.ceil(steps / tuning.rounds * len(classes[model]) / count)
-            garden.improve(part, seed=settings.seed + round_number, out_of_time=out_of_time)
+            garden.improve(part, seed=settings.seed + round_number, must_stop=must_stop)
             _report(progress, started, f"searched {model}", gardens)
     return draft({model: garden.trees() for model, garden in gardens.items()})
 
@@ -81,16 +92,21 @@ class _Garden:
     """One model's forest: planted by merging, grouping and re-aligning, and improved in rounds."""
 
     def __init__(
-        self, menu: Menu, single: Sequence[Demand], classes: Sequence[Demand], tuning: Tuning
+        self,
+        menu: Menu,
+        single: Sequence[Demand],
+        classes: Sequence[Demand],
+        tuning: Tuning,
+        must_stop: Callable[[], bool],
     ) -> None:
         self.tuning = tuning
         self._fronts = Fronts(menu)
         self._classes = list(classes)
         # With chains, which are not always the cheapest, classes may cost more than their members alone.
         self._unmerged = alone(menu, single)
-        merged = merge(menu, classes)
+        merged = merge(menu, classes, closeness=tuning.closeness, max_run=tuning.max_run)
         candidates = [alone(menu, merged)]
-        if tuning.realigning:
+        if tuning.realigning and not must_stop():
             demands = merged if tuning.merging else self._classes
             groups = group(demands, tuning.similarity)
             candidates.append([tree for part in groups for tree in realign(menu, [demands[n] for n in part])])
@@ -106,12 +122,12 @@ class _Garden:
         """The forest as it is now."""
         return min((self._trees, self._unmerged), key=price_of)
 
-    def improve(self, steps: int, *, seed: int, out_of_time: Callable[[], bool]) -> None:
+    def improve(self, steps: int, *, seed: int, must_stop: Callable[[], bool]) -> None:
         """Search around trees that are alike, as many at a time as have a group's worth of demands."""
         if len(self._classes) <= self.tuning.search_size:
             if self._whole is None:
                 self._whole = self._search(self._classes, self._trees, seed)
-            self._whole.improve(steps, out_of_time)
+            self._whole.improve(steps, must_stop)
             self._trees = self._whole.trees()
             return
         trees = []
@@ -119,7 +135,7 @@ class _Garden:
             members = {member for tree in part for demand in tree.leaves() for member in demand.members}
             demands = [demand for demand in self._classes if demand.members[0] in members]
             search = self._search(demands, part, seed)
-            search.improve(math.ceil(steps * len(demands) / len(self._classes)), out_of_time)
+            search.improve(math.ceil(steps * len(demands) / len(self._classes)), must_stop)
             trees.extend(search.trees())
         self._trees = trees
 

@@ -17,6 +17,7 @@ Parameters, with the ablation in benchmarks/planner_ablation.py:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,9 +35,9 @@ MIDDLE = 0.2
 class Similarity:
     """How demands are compared and how many may be in a group."""
 
-    max_size: int = 48
+    max_size: int = 96
     start_weight: float = 1.0
-    budget_weight: float = 1.0
+    budget_weight: float = 0.5
     rate_weight: float = 0.25
 
 
@@ -79,10 +80,10 @@ def _halves(numbers: NDArray[np.intp], places: Floats) -> tuple[NDArray[np.intp]
     widest = int(np.ptp(inside, axis=0).argmax())
     order = np.argsort(inside[:, widest], kind="stable")
     along = inside[order, widest]
-    low, high = int(len(order) * (0.5 - MIDDLE)), int(len(order) * (0.5 + MIDDLE))
-    low, high = max(low, 1), min(max(high, 2), len(order))
-    gaps = along[low:high] - along[low - 1 : high - 1]
+    count = len(order)
+    low, high = max(1, math.floor(count * (0.5 - MIDDLE))), min(count - 1, math.ceil(count * (0.5 + MIDDLE)))
+    cuts = np.arange(low, high + 1)
+    gaps = along[cuts] - along[cuts - 1]
     # Among equal gaps the one nearest to the middle.
-    middle = -np.abs(np.arange(low, high) - len(order) / 2)
-    cut = low + int(np.lexsort((middle, gaps))[-1])
+    cut = int(cuts[np.lexsort((-np.abs(cuts - count / 2), gaps))[-1]])
     return numbers[order[:cut]], numbers[order[cut:]]

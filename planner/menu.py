@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,11 @@ class Menu:
         total = self._sums[end] - self._sums[start] + self._overheads
         return np.where(self._missing[end] > self._missing[start], np.nan, total)
 
+    def exec_ms_to(self, start: int, ends: NDArray[np.intp]) -> Floats:
+        """exec_ms from `start` to each of several ends, for every column: [ends, columns]; nan as above."""
+        total = self._sums[ends] - self._sums[start] + self._overheads
+        return np.where(self._missing[ends] > self._missing[start], np.nan, total)
+
     def layer_ms(self, layer: int) -> Floats:
         """latency_ms of one layer for every column, without overhead; nan where it was not measured."""
         return np.where(
@@ -164,9 +169,8 @@ class Menu:
         least[self.depth] = 0.0
         for start in range(self.depth - 1, -1, -1):
             ends = np.arange(start + 1, self.depth + 1)
-            total = self._sums[ends] - self._sums[start] + self._overheads
-            total[self._missing[ends] > self._missing[start]] = math.inf
-            least[start] = float(((total * self.time_per_exec).min(axis=1) + least[ends]).min())
+            time_ms = np.nan_to_num(self.exec_ms_to(start, ends) * self.time_per_exec, nan=math.inf)
+            least[start] = float((time_ms.min(axis=1) + least[ends]).min())
         return least
 
     def _fixed_part(self, start: int, end: int) -> Floats:
@@ -211,6 +215,12 @@ def _pareto(time: Floats, capacity: Floats, price: Floats) -> NDArray[np.intp]:
     order = np.lexsort((-capacity, time, price))
     time, capacity = time[order], capacity[order]
     # By rising price, an option can only be beaten by one before it.
-    beats = (time[:, None] <= time) & (capacity[:, None] >= capacity)
-    kept: NDArray[np.intp] = order[~np.triu(beats, 1).any(axis=0)]
+    beats = (time[:, None] <= time) & (capacity[:, None] >= capacity) & _before(len(order))
+    kept: NDArray[np.intp] = order[~beats.any(axis=0)]
     return kept
+
+
+@lru_cache(maxsize=8)
+def _before(count: int) -> NDArray[np.bool_]:
+    """Whether row number is below column number, [count, count]."""
+    return np.triu(np.ones((count, count), dtype=bool), 1)

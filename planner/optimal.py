@@ -1,13 +1,14 @@
 """The strategies `optimal` and `optimal-one`: integer programs, with a proof.
 
 `optimal-one` is design section 5.2, at most one shared stage a route; `optimal` is 5.3, routes of any
-number of stages. Models share nothing, so each is a program of its own, solved one after the other with a
-part of the time limit. This module turns fragments and menus into the solver's plain numbers and the
-answers back into stages and routes; the mathematics is in `solver.facilities` and `solver.routes`.
+number of stages, and solves 5.2 on its way. Models share nothing, so each is a program of its own, solved one
+after the other with a part of the time limit. This module turns fragments and menus into the solver's plain
+numbers and the answers back into stages and routes; the mathematics is in `solver.facilities` and
+`solver.routes`.
 
 Both start from `graft` and give its plan back where nothing better was found in time. `Draft.lower_bound`
-holds for every plan that laws 1 to 4 allow; what was proven of the smaller program 5.2 stands in
-`notes["proof"]`, since a plan outside of it may well cost less than its bound.
+holds for every plan that laws 1 to 4 allow, split routes included; what was proven of the smaller program 5.2
+stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound.
 """
 
 from __future__ import annotations
@@ -18,22 +19,38 @@ from collections.abc import Sequence
 
 from planner.graft import graft
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
-from planner.programs import ModelPart, draft_of, model_part, network_of, one_stage_program
+from planner.programs import (
+    ModelPart,
+    draft_of,
+    draft_of_paths,
+    model_part,
+    network_of,
+    one_stage_program,
+    paths_of,
+)
 from solver.one_stage import solve_one_stage
 from solver.outcome import Outcome, Status, Watch
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
+from solver.route_bound import RouteBound
+from solver.route_choice import choose_paths
+from solver.route_graph import route_graph
 from solver.steps import common_step, round_up
+
+# The part of a model's time for 5.2; what is left of it is for 5.3: its bound, and a choice among its paths.
+ONE_STAGE, ONE_STAGE_ALONE = 0.5, 0.85
+# The part of the time left, and the nodes, for that choice.
+CHOOSING, NODES = 0.4, 2_000
 
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
     """A plan with routes of any number of stages, never above `optimal_one`'s, and a bound on every plan."""
-    return _solve(problem, settings, progress)
+    return _solve(problem, settings, progress, any_number=True)
 
 
 def optimal_one(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
     """A plan at most as dear as the best with one shared stage a route; its proof is in the notes."""
-    return _solve(problem, settings, progress)
+    return _solve(problem, settings, progress, any_number=False)
 
 
 class _Scoreboard:
@@ -61,22 +78,24 @@ class _Scoreboard:
         )
 
 
-def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
+def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *, any_number: bool) -> Draft:
     started = time.perf_counter()
     parts = [model_part(problem, model, numbers) for model, numbers in problem.by_model().items()]
     board = _Scoreboard([part.model for part in parts], progress)
     warm = _by_model(problem, graft(problem, settings, lambda _: None))
     for part in parts:
         board.tell(part.model, "graft", _price(part, warm[part.model]), 0.0)
-    # Before the clock is read: this is no search, and what it takes comes off the searches' time.
-    bounds = [_any_plan_bound(part) for part in parts]
-    drafts, outcomes = [], []
+    drafts, bounds, outcomes = [], [], []
     for position, part in enumerate(parts):
         left = settings.time_limit_s - (time.perf_counter() - started)
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
-        draft, outcome = _one_stage(part, settings, left * weight, board)
-        first = warm[part.model]
-        drafts.append(draft if _price(part, draft) < _price(part, first) else first)
+        ends = time.perf_counter() + left * weight
+        portion = ONE_STAGE if any_number else ONE_STAGE_ALONE
+        draft, outcome = _one_stage(part, settings, left * weight * portion, board)
+        best = min(draft, warm[part.model], key=lambda found: _price(part, found))
+        best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
+        drafts.append(best)
+        bounds.append(bound)
         outcomes.append(outcome)
     return _joined(drafts, math.fsum(bounds), {"proof": _proof(outcomes)})
 
@@ -84,6 +103,7 @@ def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport) -
 def _one_stage(
     part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard
 ) -> tuple[Draft, Outcome]:
+    """The best answer to 5.2 found, and what is proven of it."""
     program = one_stage_program(part)
 
     def report(progress: SolverProgress) -> None:
@@ -94,6 +114,75 @@ def _one_stage(
     )
     answer = solve_one_stage(program.facilities, watch=watch, threads=settings.threads, seed=settings.seed)
     return draft_of(part, program, answer.patterns), answer.outcome
+
+
+def _any_number(
+    part: ModelPart,
+    settings: PlanSettings,
+    time_limit_s: float,
+    board: _Scoreboard,
+    best: Draft,
+    choosing: bool,
+) -> tuple[Draft, float]:
+    """A plan no dearer than `best`, and a bound on every plan of this model, by 5.3."""
+    step = common_step(set(part.menu.prices.tolist()))
+    network = network_of(part)
+    if network is None:
+        return best, 0.0
+    price = _price(part, best)
+
+    def report(progress: SolverProgress) -> None:
+        board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
+
+    watch = Watch(
+        time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=settings.should_stop
+    )
+    watch.update(objective=price, lower_bound=round_up(path_bound(network), step))
+    graph = None if watch.over else route_graph(network)
+    if graph is None:
+        return best, watch.lower_bound
+    bound = RouteBound(graph, step)
+    bound.sweep(watch)
+    if choosing and not watch.over:
+        bounding = Watch(
+            time_limit_s=watch.remaining_s * (1 - CHOOSING),
+            gap=settings.gap,
+            report=report,
+            should_stop=settings.should_stop,
+        )
+        bounding.update(objective=price, lower_bound=watch.lower_bound)
+        bound.run(bounding)
+        watch.update(lower_bound=bounding.lower_bound)
+        # Only now: paths that are good for whole instances slow the search for the bound down.
+        for path in paths_of(part, graph, best):
+            bound.paths.add(path)
+        found = _choose(part, bound, price, watch, settings)
+        if found is not None and _price(part, found) < price:
+            best = found
+    return best, watch.lower_bound
+
+
+def _choose(
+    part: ModelPart, bound: RouteBound, price: float, watch: Watch, settings: PlanSettings
+) -> Draft | None:
+    """A plan cheaper than `price` from the paths that the bound's search found, if there is one."""
+    if watch.over or len(bound.graph.load) < len(part.demands):  # its classes are several of ours
+        return None
+    watch.update(phase="choosing routes")
+    cutoff = price - bound.step if bound.step > 0 else price * (1 - 1e-6)
+    paths = choose_paths(
+        bound,
+        cutoff * (1 + 1e-9),
+        watch,
+        time_limit_s=watch.remaining_s,
+        threads=settings.threads,
+        seed=settings.seed,
+        nodes=NODES,
+    )
+    if paths is None:
+        return None
+    watch.update(objective=cutoff)
+    return draft_of_paths(part, bound.graph, paths)
 
 
 def _price(part: ModelPart, draft: Draft) -> float:
@@ -156,11 +245,3 @@ def _proof(outcomes: Sequence[Outcome]) -> dict[str, object]:
         "limit": limit,
         "detail": "; ".join(dict.fromkeys(outcome.detail for outcome in outcomes)),
     }
-
-
-def _any_plan_bound(part: ModelPart) -> float:
-    """A bound on every valid plan of this model's fragments."""
-    network = network_of(part)
-    if network is None:
-        return 0.0
-    return round_up(path_bound(network), common_step(set(part.menu.prices.tolist())))

@@ -19,7 +19,12 @@ from planner.chaining import alone
 from planner.menu import EPSILON, Menu
 from planner.problem import Draft, DraftRoute, DraftStage, Problem
 from solver.facilities import ALONE, Facilities, Group, Pattern
+from solver.route_bound import RoutePath
+from solver.route_graph import RouteGraph
 from solver.routes import Network
+
+# A stage by (start, end, column).
+Step = tuple[int, int, int]
 
 # A network of more arcs than this is bounded by planner.bounds alone.
 MOST_ARCS = 2_000_000
@@ -110,20 +115,67 @@ def one_stage_program(part: ModelPart) -> OneStageProgram:
 
 
 def draft_of(part: ModelPart, program: OneStageProgram, patterns: Sequence[Pattern]) -> Draft:
-    """The stages and routes of an answer to 5.2; equal stages of several patterns are one."""
-    menu = part.menu
+    """The stages and routes of an answer to 5.2."""
     waiting = [list(demand.members) for demand in part.demands]
-    # What every stage (start, end, column) has to carry, and the stages each fragment passes through.
-    load: defaultdict[tuple[int, int, int], list[float]] = defaultdict(list)
-    paths: list[tuple[int, list[tuple[int, int, int]]]] = []
+    taken: list[tuple[int, int, list[Step]]] = []
     for pattern in patterns:
         for k, count in zip(pattern.classes, pattern.counts, strict=True):
-            demand = part.demands[k]
-            steps = _steps(menu, program, pattern, k, demand)
-            for _ in range(count):
-                paths.append((waiting[k].pop(), steps))
-                for step in steps:
-                    load[step].append(demand.load_rps)
+            steps = _steps(part.menu, program, pattern, k, part.demands[k])
+            taken.extend((waiting[k].pop(), k, steps) for _ in range(count))
+    return _draft(part, taken)
+
+
+def draft_of_paths(part: ModelPart, graph: RouteGraph, paths: Sequence[RoutePath]) -> Draft:
+    """The stages and routes of an answer to 5.3 in which every class takes one path."""
+    taken: list[tuple[int, int, list[Step]]] = []
+    for path in paths:
+        steps = []
+        for arc in path.arcs:
+            start, end = int(graph.tail[arc]), int(graph.head[arc])
+            options = part.menu.options(start, end)
+            same = (options.time_ms == graph.time[arc]) & (options.price == graph.price[arc])
+            steps.append((start, end, int(options.column[np.flatnonzero(same)[0]])))
+        taken.extend((fragment, path.k, steps) for fragment in part.demands[path.k].members)
+    return _draft(part, taken)
+
+
+def paths_of(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[RoutePath]:
+    """The draft's routes as paths of the graph, those that can be found in it."""
+    class_of = {
+        fragment: int(graph.class_of[k])
+        for k, demand in enumerate(part.demands)
+        for fragment in demand.members
+    }
+    arcs: list[int | None] = []
+    for stage in draft.stages:
+        options = part.menu.options(stage.start, stage.end)
+        option = np.flatnonzero(options.column == stage.column)
+        arcs.append(
+            graph.find(
+                stage.start,
+                stage.end,
+                float(options.time_ms[option[0]]),
+                float(options.capacity_rps[option[0]]),
+                float(options.price[option[0]]),
+            )
+            if len(option)
+            else None
+        )
+    found = set()
+    for route in draft.routes:
+        passed = [arcs[number] for number in route.stages]
+        known = tuple(arc for arc in passed if arc is not None)
+        if len(known) == len(passed):
+            found.add(RoutePath(k=class_of[route.fragment], arcs=known))
+    return sorted(found, key=lambda path: (path.k, path.arcs))
+
+
+def _draft(part: ModelPart, taken: Sequence[tuple[int, int, list[Step]]]) -> Draft:
+    """Stages and routes for (fragment, its class, the stages it passes); equal stages are one."""
+    load: defaultdict[Step, list[float]] = defaultdict(list)
+    for _, k, steps in taken:
+        for step in steps:
+            load[step].append(part.demands[k].load_rps)
     numbers = {step: number for number, step in enumerate(sorted(load))}
     stages = tuple(
         DraftStage(
@@ -131,20 +183,18 @@ def draft_of(part: ModelPart, program: OneStageProgram, patterns: Sequence[Patte
             start=start,
             end=end,
             column=column,
-            instances=_instances(menu, start, end, column, math.fsum(load[start, end, column])),
+            instances=_instances(part.menu, start, end, column, math.fsum(load[start, end, column])),
         )
         for start, end, column in numbers
     )
     routes = tuple(
         DraftRoute(fragment=fragment, stages=tuple(numbers[step] for step in steps))
-        for fragment, steps in sorted(paths, key=lambda path: path[0])
+        for fragment, _, steps in sorted(taken, key=lambda one: one[0])
     )
     return Draft(stages=stages, routes=routes)
 
 
-def _steps(
-    menu: Menu, program: OneStageProgram, pattern: Pattern, k: int, demand: Demand
-) -> list[tuple[int, int, int]]:
+def _steps(menu: Menu, program: OneStageProgram, pattern: Pattern, k: int, demand: Demand) -> list[Step]:
     """The stages (start, end, column) that a member of class k passes through in this pattern."""
     if pattern.group == ALONE:
         return _flat(program.lonely[k])
@@ -160,7 +210,7 @@ def _steps(
     return [(demand.start, start, int(aligning.column[int(found.option[0])])), shared]
 
 
-def _flat(tree: Tree) -> list[tuple[int, int, int]]:
+def _flat(tree: Tree) -> list[Step]:
     """The stages of a tree that is a chain, first to last."""
     steps = [step for feeder in tree.feeders for step in _flat(feeder)]
     return [*steps, (tree.start, tree.end, tree.column)]

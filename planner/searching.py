@@ -25,6 +25,8 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from planner.allocating import Tree
 from planner.chaining import alone
 from planner.forest import ROUNDING_MS, Forest, Front, Stem
@@ -69,7 +71,10 @@ class Search:
         self.recombine = recombine
         self._seen: dict[frozenset[int], tuple[float, Stem]] = {}
         self._singles: dict[int, Stem] = {}
-        self._log_budgets = [math.log(budget) for budget in forest.budgets]
+        # Where demands lie for `_choose`: a quarter of the model counts as much as a budget e times as large.
+        depth = forest.menu.depth
+        self._places = np.column_stack([4 / depth * np.array(forest.starts), np.log(forest.budgets)])
+        self._noise = np.random.default_rng(seed)
         self._find_home()
 
     @property
@@ -77,18 +82,21 @@ class Search:
         """What the forest costs now."""
         return math.fsum(self.prices)
 
-    def improve(self, steps: int, out_of_time: Callable[[], bool] = lambda: False) -> None:
-        """One round of so many steps, or until out of time; the forest is never dearer afterwards."""
+    def improve(self, steps: int, must_stop: Callable[[], bool] = lambda: False) -> None:
+        """One round of so many steps; the forest is never dearer afterwards.
+
+        `must_stop` is asked before every step, and ends the round early.
+        """
         best = (self.price, self.roots, self.prices)
         for step in range(steps):
-            if out_of_time():
+            if must_stop():
                 break
             warmth = WARMTH * best[0] * (1 - step / steps)
             if self._step(warmth) and self.price < best[0] - ROUNDING_MS:
                 best = (self.price, self.roots, self.prices)
         _, self.roots, self.prices = best
         self._find_home()
-        if self.recombine and not out_of_time():
+        if self.recombine and not must_stop():
             self._recombine()
 
     def trees(self) -> list[Tree]:
@@ -130,7 +138,7 @@ class Search:
         self._home = {demand: number for number, root in enumerate(self.roots) for demand in root.everybody()}
 
     def _settle(self, root: Stem) -> float:
-        """Settle a tree that was put together anew, and remember it."""
+        """Settle a tree that was put together anew, and remember it; it must not be changed any more."""
         price = self.forest.settle(root)
         if self.recombine and math.isfinite(price):
             key = frozenset(root.everybody())
@@ -150,16 +158,10 @@ class Search:
             else:
                 taken = (stem.parent if stem.parent is not None and kind < 0.35 else stem).everybody()
         elif kind < 0.85:
-            around = draw.randrange(count)
             size = min(count, 1 + int(draw.expovariate(1 / 6)))
-            starts, budgets, depth = forest.starts, self._log_budgets, forest.menu.depth
-            start, budget = starts[around], budgets[around]
-
-            def distance(number: int) -> float:
-                apart = abs(starts[number] - start) / depth * 4
-                return apart + abs(budgets[number] - budget) + draw.random() * 0.5
-
-            taken = sorted(range(count), key=distance)[:size]
+            apart = np.abs(self._places - self._places[draw.randrange(count)]).sum(axis=1)
+            apart += self._noise.random(count) * 0.5
+            taken = apart.argsort()[:size].tolist()
         else:
             taken = draw.sample(range(count), min(count, 1 + int(draw.expovariate(1 / 4))))
         return taken if len(taken) <= MAX_TAKEN else draw.sample(taken, MAX_TAKEN)
@@ -181,7 +183,8 @@ class Search:
                     stem.changed()
             left = roots[number] = self.forest.prune(twin)
             if left is not None:
-                paid += self._settle(left)
+                # Not remembered: demands will be put into this very tree.
+                paid += self.forest.settle(left)
         return paid
 
     def _bundles(self, taken: list[int]) -> list[list[int]]:
@@ -232,9 +235,7 @@ class Search:
         start = forest.starts[bundle[0]]
         budget = min(forest.budgets[number] for number in bundle)
         load = math.fsum(forest.loads[number] for number in bundle)
-        hoped = forest.loads[bundle[0]]
-        if len(bundle) > 1 or expected > 1:
-            hoped = GRID ** math.ceil(math.log(load * expected, GRID))
+        hoped = GRID ** math.ceil(math.log(load * expected, GRID))
         best = forest.front(start, forest.menu.depth, hoped).price(budget) / expected
         place: tuple[int, Stem] | None = None
         for number, root in enumerate(roots):

@@ -10,8 +10,10 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from planner.budgeting import BudgetUse
 from planner.comparing import Row
 from planner.errors import DoesNotFitError, InfeasibleError, InputError
 from planner.problem import Progress, ProgressReport
@@ -103,6 +105,38 @@ def table_of(rows: Sequence[Row]) -> Table:
             _number(row.lower_bound),
             "–" if row.gap is None else f"{100 * row.gap:.2f} %",
             f"{row.seconds:.2f}",
+        )
+    return table
+
+
+def budget_table(uses: Sequence[BudgetUse]) -> Table:
+    """Where the budget of every route goes, in ms."""
+    table = Table(title="where each budget goes, ms")
+    table.add_column("fragment")
+    for name in (
+        "part",
+        "budget",
+        "alignment wait",
+        "alignment run",
+        "shared wait",
+        "shared run",
+        "slack",
+    ):
+        table.add_column(name, justify="right")
+    table.add_column("stages")
+    for use in uses:
+        parts = (
+            use.budget_ms,
+            use.alignment_wait_ms,
+            use.alignment_run_ms,
+            use.shared_wait_ms,
+            use.shared_run_ms,
+            use.slack_ms,
+        )
+        # Names come from files: square brackets in them are no markup.
+        stages = escape(" → ".join(use.stages)) + (" (alone)" if use.alone else "")
+        table.add_row(
+            escape(use.fragment), f"{100 * use.fraction:.4g} %", *(f"{part:.2f}" for part in parts), stages
         )
     return table
 

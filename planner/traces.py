@@ -10,11 +10,9 @@ uplinks.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 
 from planner.clients import Clients, Link, SyntheticKind
 from planner.errors import Complaint, InputError
-from planner.formats import MAX_COMPLAINTS, read_bytes
+from planner.rows import Rows, lines_of, records
 
 Floats = NDArray[np.float64]
 
@@ -31,9 +29,6 @@ SYNTHETIC_KINDS: tuple[str, ...] = get_args(SyntheticKind)
 
 # How long a client's synthetic link lasts before it starts again.
 SYNTHETIC_SECONDS = 600
-
-# Nothing real is near it; it keeps absurd rows out of the arithmetic.
-_LARGEST = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,10 +84,10 @@ def read_trace(
     A file whose first line has a comma, and every file for which `column` or `where` is given, is taken as
     CSV. Columns of the plain form are parted by tabs or spaces. Raises InputError naming each wrong row.
     """
-    lines = _lines(path)
+    lines = lines_of(path)
     if column is not None or where or "," in lines[0]:
         return read_5gophers(path, column=column or "throughput_mbps", where=where)
-    rows = _Rows(path)
+    rows = Rows(path)
     seconds, mbps = [], []
     for number, line in enumerate(lines, start=1):
         fields = line.split()
@@ -100,7 +95,7 @@ def read_trace(
             problem = "is empty" if not fields else f"has {len(fields)} columns"
             rows.refuse(number, problem, "expected two: seconds and Mbps")
             continue
-        at, rate = rows.number(number, "seconds", fields[0]), rows.number(number, "Mbps", fields[1])
+        at, rate = rows.number(number, "seconds", fields[0]), _mbps(rows, number, "Mbps", fields[1])
         if at is not None and rate is not None and rows.rises(number, "seconds", at):
             seconds.append(at)
             mbps.append(rate)
@@ -117,11 +112,11 @@ def read_5gophers(
     other, and only one of them is a trace. Raises InputError for a column that is not there, and for every
     kept row that cannot be true.
     """
-    rows = _Rows(path)
+    rows = Rows(path)
     seconds, mbps = [], []
-    for number, fields in _records(path, rows, ("seq_num", column), where):
+    for number, fields in records(path, rows, ("seq_num", column), where):
         at = rows.number(number, "seq_num", fields["seq_num"])
-        rate = rows.number(number, column, fields[column])
+        rate = _mbps(rows, number, column, fields[column])
         cure = "" if where else "if the file holds several runs, keep one of them with `where`"
         if at is not None and rate is not None and rows.rises(number, "seq_num", at, cure=cure):
             seconds.append(at)
@@ -132,10 +127,10 @@ def read_5gophers(
 
 def read_rtts(path: str | Path, *, where: Mapping[str, str] | None = None) -> Floats:
     """Read the round-trip times (ms) of a 5Gophers `rtt.csv`: all, or the rows that `where` keeps."""
-    rows = _Rows(path)
+    rows = Rows(path)
     found = [
         rows.number(number, "rtt_ms", fields["rtt_ms"])
-        for number, fields in _records(path, rows, ("rtt_ms",), where)
+        for number, fields in records(path, rows, ("rtt_ms",), where)
     ]
     rows.finish()
     return np.array(found, dtype=np.float64)
@@ -148,11 +143,11 @@ def read_arrivals(path: str | Path) -> Floats:
     traces have), or one number of seconds a row without header. Two at the same instant are legal; one
     before its predecessor is not. Raises InputError naming each wrong row, and for fewer than two rows.
     """
-    lines = _lines(path)
-    rows = _Rows(path)
+    lines = lines_of(path)
+    rows = Rows(path)
     found: list[float] = []
     if "TIMESTAMP" in lines[0]:
-        for number, fields in _records(path, rows, ("TIMESTAMP",), None):
+        for number, fields in records(path, rows, ("TIMESTAMP",), None):
             at = rows.timestamp(number, fields["TIMESTAMP"])
             if at is not None and rows.rises(number, "TIMESTAMP", at, strictly=False):
                 found.append(at)
@@ -198,6 +193,10 @@ def synthetic_trace(seed: int, seconds: int = SYNTHETIC_SECONDS, kind: Synthetic
     )
 
 
+def _mbps(rows: Rows, row: int, name: str, text: str) -> float | None:
+    return rows.number(row, name, text, empty="expected a number; an outage is 0")
+
+
 def _link_trace(link: Link, directory: Path) -> Trace:
     if link.trace is not None:
         return read_trace(directory / link.trace, column=link.column, where=link.where)
@@ -236,117 +235,6 @@ def _stationary(model: _LinkModel) -> Floats:
     return part
 
 
-class _Rows:
-    """What is wrong with a file's rows, collected so that one reading reports them all."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._source = str(path)
-        self._complaints: list[Complaint] = []
-        self._last: tuple[int, float] | None = None
-
-    def refuse(self, row: int, problem: str, cure: str = "") -> None:
-        self._complaints.append(Complaint(place=f"row {row}", problem=problem, cure=cure))
-        if len(self._complaints) >= MAX_COMPLAINTS:
-            self.finish()
-
-    def number(self, row: int, name: str, text: str) -> float | None:
-        """The number that stands there, or None after a complaint."""
-        if not text.strip():
-            self.refuse(row, f"{name} is empty", "expected a number; an outage is 0")
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or "_" in text:
-            self.refuse(row, f"{name} is {text.strip()[:40]!r}", "expected a number")
-            return None
-        if not 0 <= value <= _LARGEST:
-            self.refuse(row, f"{name} is {text.strip()}", f"expected 0 to {_LARGEST:g}")
-            return None
-        return value
-
-    def timestamp(self, row: int, text: str) -> float | None:
-        """The seconds since 1970 of `2023-11-16 18:17:03.9799600`, or None after a complaint."""
-        try:
-            moment = datetime.fromisoformat(text.strip())
-        except ValueError:
-            shown = "is empty" if not text.strip() else f"is {text!r:.40}"
-            self.refuse(
-                row, f"TIMESTAMP {shown}", "expected a date and time like 2023-11-16 18:17:03.9799600"
-            )
-            return None
-        # Without a time zone every row is read in the same one; only differences are used.
-        return (moment.replace(tzinfo=None) - (moment.utcoffset() or _ZERO) - _EPOCH).total_seconds()
-
-    def rises(self, row: int, name: str, value: float, *, strictly: bool = True, cure: str = "") -> bool:
-        """Whether the value comes after the last good one; a complaint if not."""
-        if self._last is not None:
-            before, last = self._last
-            if value < last or (strictly and value == last):
-                self.refuse(
-                    row, f"{name} is {value:.15g}, out of order after {last:.15g} in row {before}", cure
-                )
-                return False
-        self._last = (row, value)
-        return True
-
-    def finish(self) -> None:
-        if self._complaints:
-            raise InputError(self._source, self._complaints)
-
-
-_EPOCH = datetime(1970, 1, 1)
-_ZERO = _EPOCH - _EPOCH
-
-
 def _trace(seconds: list[float], mbps: list[float], source: str) -> Trace:
     start = np.array(seconds, dtype=np.float64)
     return Trace(seconds=start - start[0], mbps=np.array(mbps, dtype=np.float64), source=source)
-
-
-def _lines(path: str | Path) -> list[str]:
-    """The file's lines; raises InputError where it is unreadable, not text, or empty."""
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        complaint = Complaint(place=f"byte {error.start}", problem="is not text", cure="expected UTF-8")
-        raise InputError(str(path), [complaint]) from None
-    lines = text.splitlines()
-    if not lines:
-        raise InputError(
-            str(path), [Complaint(place="file", problem="is empty", cure="expected a row a sample")]
-        )
-    return lines
-
-
-def _records(
-    path: str | Path, rows: _Rows, needed: tuple[str, ...], where: Mapping[str, str] | None
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file that `where` keeps, each with its number; the needed columns are there."""
-    reader = csv.reader(_lines(path))
-    header = [name.strip() for name in next(reader)]
-    for name in (*needed, *(where or ())):
-        if name not in header:
-            known = f"columns here: {', '.join(header)}"
-            complaint = Complaint(place="row 1", problem=f"has no column {name!r}", cure=known[:300])
-            raise InputError(str(path), [complaint])
-    found = False
-    try:
-        for values in reader:
-            if len(values) != len(header):
-                problem = f"has {len(values)} columns" if values else "is empty"
-                rows.refuse(reader.line_num, problem, f"expected {len(header)} columns as in row 1")
-                continue
-            record = dict(zip(header, values, strict=True))
-            if any(record[name].strip() != value for name, value in (where or {}).items()):
-                continue
-            found = True
-            yield reader.line_num, record
-    except csv.Error as error:
-        rows.refuse(reader.line_num, f"is not CSV: {error}")
-    rows.finish()
-    if not found:
-        chosen = f" where {dict(where)}" if where else ""
-        complaint = Complaint(place="file", problem=f"has no rows{chosen}", cure="expected a row a sample")
-        raise InputError(str(path), [complaint])

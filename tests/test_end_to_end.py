@@ -38,6 +38,12 @@ def profile(members: Family, tmp_path: Path) -> Profile:
     return formats.read(Profile, file)
 
 
+@pytest.fixture
+def system(members: Family, tmp_path: Path) -> Iterator[demo_system.System]:
+    with demo_system.start(members, tmp_path) as running:
+        yield running
+
+
 def workload_of(profile: Profile) -> Workload:
     fragments = [
         Fragment(id=f"phone-{start}-{n}", model=MODEL, start=start, budget_ms=2000.0, rate_rps=2.0)
@@ -49,11 +55,9 @@ def workload_of(profile: Profile) -> Workload:
 
 @pytest.mark.slow
 def test_what_was_measured_and_planned_is_served_and_outlives_a_killed_service(
-    members: Family, profile: Profile, tmp_path: Path
+    members: Family, profile: Profile, system: demo_system.System, tmp_path: Path
 ) -> None:
     workload = workload_of(profile)
-    system = demo_system.start(members, tmp_path)
-
     plan_id, plan = demo_system.plan(
         system,
         workload,

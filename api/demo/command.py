@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,14 @@ def demo(
     queueing: Annotated[str, typer.Option(help="How much room the plans leave for waiting.")] = "headroom",
     time_limit: Annotated[float, typer.Option(min=1, help="Seconds each strategy may search.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phones, their links and the load.")] = 0,
+    measuring: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            max=10,
+            help="Measure each model this many times as long as usual; less is quicker and less exact.",
+        ),
+    ] = 1.0,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the system running afterwards.")] = False,
 ) -> None:
     """The main job, end to end, on this machine: phones, fragments, plans, workers, answers.
@@ -57,9 +66,9 @@ def demo(
     _forget_old_runs(state)
     cache = {"REGRAFT_CACHE": str((state / "models").absolute())}
     try:
-        with exit_codes(), family(folder, cache) as members:
+        with exit_codes(), _ended_in_order(), family(folder, cache) as members, ExitStack() as opened:
             with _step("1/6 What do the models cost on this machine?") as show:
-                profiles = fleet.measure(members, state / "profiles", show)
+                profiles = fleet.measure(members, state / "profiles", show, measuring=measuring)
             report.show_profiles(profiles)
             with _step("2/6 Where do the phones cut, and what is left for the server?"):
                 partition, source = fleet.choose_cuts(profiles, traces, seed)
@@ -67,7 +76,7 @@ def demo(
                 formats.write(workload, folder / "workload.json")
             report.show_cuts(partition, profiles, source)
             with _step("3/6 Service, agent and gateway start on free loopback ports"):
-                running = system.start(members, folder)
+                running = opened.enter_context(system.start(members, folder))
             report.console.print(
                 f"service {running.service} (its API: {running.service}/docs), agent {running.agent}, "
                 f"gateway {running.gateway}"
@@ -102,6 +111,26 @@ def demo(
         raise typer.Exit(1) from None
     if not good:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block as an exception does, so that no child outlives it.
+
+    Only the first one does: the next would interrupt the stopping of the children.
+    """
+
+    def end(number: int, _: object) -> None:
+        for name in before:
+            signal.signal(name, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = {name: signal.signal(name, end) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 @contextmanager

@@ -41,12 +41,13 @@ class Fleet:
     runs: int
     lane: int
 
-    def profile_arguments(self, folder: Path) -> list[str]:
-        """The command line that measures the model into this folder."""
+    def profile_arguments(self, folder: Path, measuring: float) -> list[str]:
+        """The command line that measures the model into this folder, `measuring` times as long as usual."""
+        runs = max(1, round(self.runs * measuring))
         return [
             *("profile", self.model, "--output", str(folder), "--gpu", GPU_TYPE),
-            *("--batches", self.batches, "--shares", self.shares, "--seconds", str(self.seconds)),
-            *("--runs", str(self.runs)),
+            *("--batches", self.batches, "--shares", self.shares),
+            *("--seconds", str(self.seconds * measuring), "--runs", str(runs)),
         ]
 
 
@@ -95,10 +96,13 @@ FLEETS = (
 )
 
 
-def measure(members: Family, folder: Path, show: Callable[[str], None]) -> list[Profile]:
+def measure(
+    members: Family, folder: Path, show: Callable[[str], None], *, measuring: float = 1.0
+) -> list[Profile]:
     """Profiles of the demo's models, measured now, or before where they still fit this machine.
 
-    `regraft profile` keeps what it has measured, so a second run on the same machine measures nothing.
+    `regraft profile` keeps what it has measured, so a second run on the same machine measures nothing,
+    whatever `measuring` (a factor of time and runs) is then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     waiting = list(FLEETS)
@@ -107,7 +111,8 @@ def measure(members: Family, folder: Path, show: Callable[[str], None]) -> list[
         for fleet in list(waiting):
             if fleet.lane not in running:
                 waiting.remove(fleet)
-                running[fleet.lane] = members.start(f"profile-{fleet.model}", fleet.profile_arguments(folder))
+                arguments = fleet.profile_arguments(folder, measuring)
+                running[fleet.lane] = members.start(f"profile-{fleet.model}", arguments)
         for lane, child in list(running.items()):
             if child.finished():
                 del running[lane]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,12 @@ class System:
     gateway: str
 
 
-def start(members: Family, folder: Path) -> System:
-    """Database, keys, service, agent and gateway, by the commands an operator would give."""
+@contextmanager
+def start(members: Family, folder: Path) -> Iterator[System]:
+    """Database, keys, service, agent and gateway, by the commands an operator would give.
+
+    At the end of the block the client's connections are closed; the processes end with their family.
+    """
     database = f"sqlite:///{(folder / 'regraft.sqlite').absolute()}"
     output_of("db", "upgrade", "--database", database)
     keys = {
@@ -53,11 +58,11 @@ def start(members: Family, folder: Path) -> System:
         REGRAFT_KEY=keys["agent"],
     )
     gateway = _listen(members, folder, "gateway", ["gateway", "--agent", agent])
-    client = Client(service, keys["demo"])
-    _until(members, "the agent registers", lambda: bool(client.nodes()), timeout_s=30)
-    return System(
-        members=members, folder=folder, client=client, service=service, agent=agent, gateway=gateway
-    )
+    with Client(service, keys["demo"]) as client:
+        _until(members, "the agent registers", lambda: bool(client.nodes()), timeout_s=30)
+        yield System(
+            members=members, folder=folder, client=client, service=service, agent=agent, gateway=gateway
+        )
 
 
 def plan(

@@ -21,7 +21,8 @@ router = APIRouter(route_class=StrictRoute)
 Body = Annotated[bytes, Depends(raw_body)]
 
 
-def _document(kind: str) -> dict[str, object]:
+def described_body(kind: str) -> dict[str, object]:
+    """A request body that is a document, for OpenAPI."""
     schema = {"$ref": f"#/components/schemas/{kind}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
@@ -37,7 +38,7 @@ def _content(kind: str) -> dict[int | str, dict[str, object]]:
     dependencies=[Planner],
     status_code=201,
     response_model=views.WorkloadInfo,
-    openapi_extra=_document("Workload"),
+    openapi_extra=described_body("Workload"),
     responses={
         200: {"model": views.WorkloadInfo, "description": "The same content was stored before"},
         **refusals(409, *BODY_REFUSALS),
@@ -128,7 +129,7 @@ def derive_workload(
     dependencies=[Planner],
     status_code=201,
     response_model=views.ProfileInfo,
-    openapi_extra=_document("Profile"),
+    openapi_extra=described_body("Profile"),
     responses={
         200: {"model": views.ProfileInfo, "description": "The same content was stored before"},
         **refusals(409, *BODY_REFUSALS),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
 from api import deploying, running, views
 from api.context import BODY_REFUSALS, Agent, Reader, Service, TheService, refusals
+from api.errors import ContradictionError
 from api.posts import Outcome, PostOnce
 from api.repositories.nodes import Report
 from api.repositories.store import Store
 from api.requests import StrictRoute
+from planner.errors import Complaint
 
 router = APIRouter(route_class=StrictRoute, tags=["nodes"])
 
@@ -35,6 +38,7 @@ _ASSIGNMENT = {
 def register_node(wanted: views.Register, post: PostOnce, service: TheService) -> Response:
     """Register a machine with an agent. A name already known keeps its id; its data are replaced."""
     settings = service.settings
+    _check_gpus(wanted.gpus)
 
     def register(store: Store) -> Outcome:
         gpus = [gpu.model_dump() for gpu in wanted.gpus]
@@ -103,9 +107,9 @@ async def read_assignment(
 ) -> Response:
     """What the node is to run. With `If-None-Match` and `wait`, answers when that changes, or 304 in time."""
     wait_s = min(wait, service.settings.long_poll_max_s)
-    found = await service.roster.assignment(node_id, known=if_none_match, wait_s=wait_s)
-    if found is None:
-        return Response(status_code=304, headers={"ETag": if_none_match or ""})
+    found, news = await service.roster.assignment(node_id, known=if_none_match, wait_s=wait_s)
+    if not news:
+        return Response(status_code=304, headers={"ETag": found.etag})
     return Response(found.body, headers={"ETag": found.etag}, media_type="application/json")
 
 
@@ -121,6 +125,17 @@ async def report_status(node_id: str, status: views.ReportStatus, service: TheSe
     workers = [worker.model_dump() for worker in status.workers]
     await service.roster.report(Report(node_id=node_id, generation=status.generation, workers=workers))
     return Response(status_code=204)
+
+
+def _check_gpus(gpus: Sequence[views.GpuView]) -> None:
+    """Raises ContradictionError where a GPU is listed twice."""
+    first: dict[str, int] = {}
+    for number, gpu in enumerate(gpus):
+        if gpu.id in first:
+            problem = f"{gpu.id!r} is already gpus[{first[gpu.id]}]"
+            complaint = Complaint(place=f"gpus[{number}].id", problem=problem, cure="every GPU once")
+            raise ContradictionError("the node lists a GPU twice", errors=[complaint])
+        first[gpu.id] = number
 
 
 def _book(service: Service) -> deploying.AssignmentBook:

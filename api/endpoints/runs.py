@@ -121,7 +121,8 @@ def _ask(run_id: str, wish: Wish, post: PostOnce, service: Service) -> Response:
         run = store.runs.ask(run_id, wish)
         status = 200 if run.state in FINAL else 202
         audit = (f"run.{wish}", run_id, {"state": run.state})
-        return Outcome(status=status, view=presenting.run(run), audit=audit)
+        location = f"/v1/plan-runs/{run_id}"
+        return Outcome(status=status, view=presenting.run(run), location=location, audit=audit)
 
     answer = post.answer(ask)
     service.watch.runs.ring_from_thread()

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
-from api.repositories.statements import insert_new, insert_or_replace, now_ms
+from api.repositories.statements import insert_new, insert_or_replace, insert_or_replace_all, now_ms
 from api.tables import NodeGpuRow, NodeRow, NodeStatusRow, new_id
 
 
@@ -57,21 +57,26 @@ class Nodes:
 
     def report(self, reports: Sequence[Report], *, lease_ms: int) -> set[str]:
         """Store statuses and renew their nodes' leases; gives the ids that are nodes."""
-        known = set()
-        for report in reports:
-            node = (
-                update(NodeRow).where(NodeRow.id == report.node_id).values(lease_until_ms=now_ms() + lease_ms)
-            )
-            if self._session.execute(node.returning(NodeRow.id)).first() is None:
-                continue
-            known.add(report.node_id)
-            values = {
+        now = self.now_ms()
+        ids = [report.node_id for report in reports]
+        renewed = (
+            update(NodeRow)
+            .where(NodeRow.id.in_(ids))
+            .values(lease_until_ms=now + lease_ms)
+            .execution_options(synchronize_session=False)
+        )
+        known = set(self._session.scalars(renewed.returning(NodeRow.id)))
+        rows = [
+            {
                 "node_id": report.node_id,
-                "reported_ms": now_ms(),
+                "reported_ms": now,
                 "generation": report.generation,
                 "workers": report.workers,
             }
-            insert_or_replace(self._session, NodeStatusRow, values)
+            for report in reports
+            if report.node_id in known
+        ]
+        insert_or_replace_all(self._session, NodeStatusRow, rows)
         return known
 
     def node(self, node_id: str) -> NodeRow:
@@ -97,10 +102,19 @@ class Nodes:
             query = query.where(NodeStatusRow.node_id.in_(node_ids))
         return {row.node_id: row for row in self._session.scalars(query)}
 
+    def gpus(self) -> dict[str, tuple[str, ...]]:
+        """The ids of every node's GPUs, by node id."""
+        rows = self._session.execute(select(NodeRow.id, NodeRow.gpus))
+        return {node_id: tuple(gpu["id"] for gpu in gpus) for node_id, gpus in rows}
+
     def revision(self) -> tuple[int, int]:
-        """Changes whenever a node is registered: how many there are, and the time of the last one."""
-        row = self._session.execute(select(func.count(), func.max(NodeRow.registered_ms))).one()
-        return row[0], row[1] or 0
+        """Grows whenever a node is registered: how many there are, and the sum of their times.
+
+        The time of the last one would not do: another may be registered in the same millisecond.
+        """
+        times = func.coalesce(func.sum(NodeRow.registered_ms), 0)
+        count, total = self._session.execute(select(func.count(), times)).one()
+        return int(count), int(total)
 
     def now_ms(self) -> int:
         """The database's time, by which leases end."""

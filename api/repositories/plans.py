@@ -1,15 +1,16 @@
-"""Plans: what runs made."""
+"""Plans: what runs made, and what was made elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from api.errors import NotFoundError
 from api.repositories.paging import Slice, slice_by_time
-from api.repositories.statements import now_ms
+from api.repositories.statements import insert_new, now_ms
 from api.tables import PlanRow, new_id
 from planner.plan import Plan
 
@@ -28,24 +29,19 @@ class Plans:
             id=new_id("plan"),
             created_ms=self._session.execute(select(now_ms())).scalar_one(),
             run_id=run_id,
-            workload_id=workload_id,
-            profiles=list(profiles),
-            digest=digest,
-            strategy=plan.strategy,
-            status=plan.status,
-            share=plan.objective.share,
-            gpus=plan.objective.gpus,
-            lower_bound=plan.lower_bound,
-            gap=plan.gap,
-            seconds=plan.provenance.seconds,
-            stages=len(plan.stages),
-            instances=sum(stage.instances for stage in plan.stages),
-            unplanned=len(plan.unplanned),
-            body=body,
+            **_columns(plan, digest=digest, workload_id=workload_id, profiles=profiles, body=body),
         )
         self._session.add(row)
         self._session.flush()
         return row
+
+    def add_foreign(
+        self, plan: Plan, *, digest: str, workload_id: str, profiles: Sequence[str], body: bytes
+    ) -> bool:
+        """Store a plan made elsewhere under its digest; says whether it was new."""
+        values: dict[str, Any] = {"id": digest, "created_ms": now_ms(), "run_id": None}
+        values |= _columns(plan, digest=digest, workload_id=workload_id, profiles=profiles, body=body)
+        return insert_new(self._session, PlanRow, values)
 
     def plan(self, plan_id: str, *, body: bool = False) -> PlanRow:
         """The plan of this id, with its body where asked for. Raises NotFoundError."""
@@ -69,3 +65,24 @@ class Plans:
     def of_ids(self, plan_ids: Sequence[str]) -> dict[str, PlanRow]:
         """The plans of these ids, as far as there are any."""
         return {row.id: row for row in self._session.scalars(select(PlanRow).where(PlanRow.id.in_(plan_ids)))}
+
+
+def _columns(
+    plan: Plan, *, digest: str, workload_id: str, profiles: Sequence[str], body: bytes
+) -> dict[str, Any]:
+    return {
+        "workload_id": workload_id,
+        "profiles": list(profiles),
+        "digest": digest,
+        "strategy": plan.strategy,
+        "status": plan.status,
+        "share": plan.objective.share,
+        "gpus": plan.objective.gpus,
+        "lower_bound": plan.lower_bound,
+        "gap": plan.gap,
+        "seconds": plan.provenance.seconds,
+        "stages": len(plan.stages),
+        "instances": sum(stage.instances for stage in plan.stages),
+        "unplanned": len(plan.unplanned),
+        "body": body,
+    }

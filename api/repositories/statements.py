@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, inspect
@@ -45,6 +46,16 @@ def insert_or_replace(session: Session, table: type[Base], values: dict[str, Any
     rest = {name: value for name, value in values.items() if name not in keys}
     statement = _insert(session, table).values(values).on_conflict_do_update(index_elements=keys, set_=rest)
     session.execute(statement)
+
+
+def insert_or_replace_all(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows of the same columns, or replace the values of those with their primary keys."""
+    if not rows:
+        return
+    keys = [column.name for column in inspect(table).primary_key]
+    statement = _insert(session, table)
+    rest = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    session.connection().execute(statement.on_conflict_do_update(index_elements=keys, set_=rest), list(rows))
 
 
 def _insert(session: Session, table: type[Base]) -> Any:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from api.application import create_app
 from api.client import Client
 from api.context import Service
 from api.database import Database
 from api.keys import create_key
-from api.server import Server
+from api.server import Server, configured
 from api.settings import Settings
 from planner import formats
 from planner.workload import Fragment, Workload
@@ -32,11 +31,8 @@ class RunningService:
         self.database = Database(settings.database)
         self.app = create_app(settings, self.database)
         self.service: Service = self.app.state.service
-        config = uvicorn.Config(
-            self.app, port=0, log_level="warning", lifespan="on", timeout_graceful_shutdown=5
-        )
         self._started = threading.Event()
-        self._server = Server(config, self.service, self._started.set)
+        self._server = Server(configured(self.app), self.service, self._started.set)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()

@@ -312,3 +312,36 @@ def test_who_deployed_what_is_in_the_audit_log(quiet: RunningService) -> None:
     told = [(entry["key"], entry["action"], entry["target"]) for entry in entries if entry["key"]]
     assert told == [("test read+deploy", "rollback", "2"), ("test read+deploy", "deploy", "1")]
     assert [entry["detail"]["plan"] for entry in entries if entry["key"]] == [plan, plan]
+
+
+def test_who_knows_a_newer_generation_from_another_process_never_gets_an_older_one(
+    start_service: Callable[..., RunningService], database_url: str
+) -> None:
+    ahead, behind = (
+        start_service(database=database_url, **NO_SOLVER, watch_interval_s=seconds) for seconds in (0.1, 30.0)
+    )
+    agents = ahead.http("agent"), behind.http("agent")
+    node = register(agents[0])
+    path = f"/v1/nodes/{node}/assignment?wait=0.3"
+    assert agents[1].get(path).json()["generation"] == 0
+    ahead.client().deploy(add_plan(ahead))
+    told = agents[0].get(path)
+    assert told.json()["generation"] == 1
+    unchanged = agents[1].get(path, headers={"If-None-Match": told.headers["etag"]})
+    assert (unchanged.status_code, unchanged.headers["etag"]) == (304, told.headers["etag"])
+    # One that is not there at all, as after a restore from a backup, is answered with what is.
+    unknown = '"9-0123456789abcdef"'
+    assert agents[1].get(path, headers={"If-None-Match": unknown}).json()["generation"] == 1
+
+
+def test_many_gpus_that_are_too_small_do_not_hide_those_that_would_do(quiet: RunningService) -> None:
+    http, client = quiet.http("agent"), quiet.client()
+    register(http, "node-a", gpus=40, memory_mb=1.0)
+    with pytest.raises(ProblemError, match="find no place"):
+        client.deploy(add_plan(quiet))
+    register(http, "node-b", gpus=40, memory_mb=8000.0)
+    deployed = client.deploy(add_plan(quiet))
+    current = client.deployment()
+    assert current is not None
+    assert {worker.gpu.split("/")[0] for worker in current.workers} == {"node-b"}
+    assert deployed.gpus <= deployed.instances

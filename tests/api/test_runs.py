@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -193,17 +196,51 @@ def test_cancelling_kills_the_solve_and_keeps_nothing(service: RunningService) -
         time.sleep(0.05)
 
 
-def test_stopping_keeps_a_plan(service: RunningService) -> None:
-    client = service.client()
+def test_stopping_keeps_the_best_plan_so_far(start_service: Callable[..., RunningService]) -> None:
+    client = start_service(stop_grace_s=60.0).client()
     run = submit_hard(client)
+    seen = []
     for event in client.events(run):
         if event.kind == "progress" and event.data["objective"] is not None:
-            break
+            seen.append(event.data["objective"])
+            if len(seen) == 3:
+                break
     client.stop_run(run)
     ended = client.wait_run(run)
     assert ended.state == "stopped"
-    assert ended.plan is not None
-    assert laws.verify(client.plan(ended.plan), HARD_WORKLOAD, [HARD_PROFILE]).valid
+    plan = client.plan(str(ended.plan))
+    assert plan.strategy == "optimal"
+    assert plan.objective.share <= min(seen) + 1e-6
+    assert laws.verify(plan, HARD_WORKLOAD, [HARD_PROFILE]).valid
+
+
+def deaf(_problem: object, _settings: object, _progress: object) -> None:
+    """A strategy that never ends, whatever it is told."""
+    threading.Event().wait()
+
+
+def test_a_search_that_does_not_listen_hands_in_the_heuristics_plan() -> None:
+    program = (
+        "from planner.planning import STRATEGIES; STRATEGIES['deaf'] = 'tests.api.test_runs:deaf'; "
+        "from api.run_child import main; main(0)"
+    )
+    job = {
+        "workload": formats.to_json(WORKLOAD),
+        "profiles": [formats.to_json(PROFILE)],
+        "strategy": "deaf",
+        "settings": {"time_limit_s": 600.0},
+    }
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(job).encode() + b"\nstop 1.0\n")
+        child.stdin.flush()
+        last = json.loads(child.stdout.readlines()[-1])
+    assert last["kind"] == "plan"
+    plan = formats.parse(Plan, json.dumps(last["plan"]).encode(), source="the child")
+    assert plan.strategy == "graft"
+    assert laws.verify(plan, WORKLOAD, [PROFILE]).valid
 
 
 def test_a_solve_that_is_killed_is_begun_again_and_then_given_up(
@@ -256,3 +293,14 @@ def test_a_plan_is_read_as_it_was_made(service: RunningService, documents: tuple
     assert formats.parse(Plan, document, source="the service") == client.plan(str(run.plan))
     assert client.workload(workload) == WORKLOAD
     assert client.profile(profile) == PROFILE
+
+
+def test_a_solve_that_takes_too_much_memory_ends_with_that_reason(
+    start_service: Callable[..., RunningService],
+) -> None:
+    client = start_service(run_memory_mb=120).client()
+    ended = client.wait_run(submit_hard(client))
+    assert (ended.state, ended.attempts, ended.plan) == ("failed", 1, None)
+    assert ended.failure is not None
+    assert ended.failure.code == "out_of_memory"
+    assert "120 MB" in ended.failure.detail

@@ -59,6 +59,55 @@ def test_standard_input_and_output_do_for_files(files: Path) -> None:
     assert verified.returncode == 0
 
 
+@pytest.mark.parametrize("command", ["plan", "verify"])
+def test_where_every_budget_goes_is_shown_as_a_table_and_as_json(files: Path, command: str) -> None:
+    made = regraft(
+        files, "plan", "workload.json", *PROFILES, "--strategy", "graft", "--output", "plan.json", "--explain"
+    )
+    if command == "plan":
+        answer = json.loads(made.stdout)
+        assert answer["format"] == "regraft.budgets/v1"
+        routes = answer["routes"]
+    else:
+        made = regraft(files, "verify", "plan.json", "--workload", "workload.json", *PROFILES, "--explain")
+        answer = json.loads(made.stdout)
+        assert answer["valid"] is True
+        routes = answer["budgets"]
+    assert made.returncode == 0
+    plan = json.loads((files / "plan.json").read_text())
+    assert [route["fragment"] for route in routes] == [route["fragment"] for route in plan["routes"]]
+    for route in routes:
+        parts = ("alignment_wait_ms", "alignment_run_ms", "shared_wait_ms", "shared_run_ms", "slack_ms")
+        assert sum(route[part] for part in parts) == pytest.approx(route["budget_ms"])
+        assert route["slack_ms"] >= -1e-6
+    table = made.stderr.decode()
+    assert all(f"phone-{n}" in table for n in range(8))
+    assert all(head in table for head in ("alignment wait", "shared run", "slack"))
+
+
+def test_a_plan_on_standard_output_stays_a_plan_when_it_is_explained(files: Path) -> None:
+    made = regraft(
+        files, "plan", "workload.json", *PROFILES, "--strategy", "gslice", "--output", "-", "--explain"
+    )
+    assert json.loads(made.stdout)["format"] == "regraft.plan/v1"
+    assert "slack" in made.stderr.decode()
+
+
+def test_a_broken_plan_is_explained_as_far_as_it_can_be(files: Path) -> None:
+    regraft(files, "plan", "workload.json", *PROFILES, "--strategy", "gslice", "--output", "plan.json")
+    plan = json.loads((files / "plan.json").read_text())
+    plan["routes"][0]["stages"] = ["nowhere"]
+    plan["stages"][1]["exec_ms"] += 1000
+    (files / "plan.json").write_text(json.dumps(plan))
+    late = {route["fragment"] for route in plan["routes"] if plan["stages"][1]["id"] in route["stages"]}
+    verified = regraft(files, "verify", "plan.json", "--workload", "workload.json", *PROFILES, "--explain")
+    assert verified.returncode == 1
+    answer = json.loads(verified.stdout)
+    assert not answer["valid"]
+    assert len(answer["budgets"]) == 7
+    assert {route["fragment"] for route in answer["budgets"] if route["slack_ms"] < 0} == late
+
+
 def test_a_broken_plan_is_refused_with_law_place_and_amount(files: Path) -> None:
     regraft(files, "plan", "workload.json", *PROFILES, "--strategy", "gslice", "--output", "plan.json")
     plan = json.loads((files / "plan.json").read_text())

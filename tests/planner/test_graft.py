@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.graft import Tuning
 from planner.planning import make_plan
 from planner.problem import PlanSettings, Progress
 from planner.profile import Profile
@@ -22,7 +26,7 @@ def shares(workload: Workload, profiles: list[Profile], queueing: str = "plain")
     return [make_plan(workload, profiles, strategy=name, settings=tuning).objective.share for name in FAMILY]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 100_000),
     fragments=st.integers(1, 30),
@@ -123,6 +127,55 @@ def test_the_same_input_gives_the_same_plan(strategy: str) -> None:
     workload = make_workload([profile], fragments=25, seed=3)
     first, second = (make_plan(workload, [profile], strategy=strategy) for _ in range(2))
     assert (first.stages, first.routes) == (second.stages, second.routes)
+
+
+def test_a_slower_machine_makes_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Effort is counted in steps: a clock on which every step takes 5 ms changes nothing."""
+    profile = make_profile(layers=8)
+    workload = make_workload([profile], fragments=25, seed=3)
+    first = make_plan(workload, [profile], strategy="graft")
+    clock = count(0.0, 0.005)
+    monkeypatch.setattr("planner.graft.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    second = make_plan(workload, [profile], strategy="graft")
+    assert next(clock) > 5, "the search looked at this clock"
+    assert (first.stages, first.routes) == (second.stages, second.routes)
+
+
+def test_where_every_step_takes_seconds_the_brake_keeps_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    profile = make_profile(layers=8)
+    workload = make_workload([profile], fragments=25, seed=3)
+    merged, full = (make_plan(workload, [profile], strategy=name) for name in ("gslice+", "graft"))
+    clock = count(0.0, 4.0)
+    monkeypatch.setattr("planner.graft.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    stopped = make_plan(workload, [profile], strategy="graft", settings=PlanSettings(time_limit_s=60.0))
+    # Stopped after 45 s; every round and report still asks once.
+    assert next(clock) < 45 + 4 * 20
+    assert full.objective.share < stopped.objective.share <= merged.objective.share
+
+
+def test_who_asked_for_the_plan_can_stop_the_search_between_two_steps() -> None:
+    profile = make_profile(layers=8)
+    workload = make_workload([profile], fragments=25, seed=3)
+    merged, full = (make_plan(workload, [profile], strategy=name) for name in ("gslice+", "graft"))
+    asked = count()
+    stopped = make_plan(workload, [profile], strategy="graft", should_stop=lambda: next(asked) > 20)
+    # Once before a step said to stop, only ends of rounds and the like ask again.
+    assert next(asked) < 60
+    assert full.objective.share < stopped.objective.share <= merged.objective.share
+    at_once = make_plan(workload, [profile], strategy="graft", should_stop=lambda: True)
+    assert at_once.objective.share <= merged.objective.share
+
+
+@given(st.integers(1, 20_000), st.floats(0.01, 600.0))
+def test_effort_follows_the_demands_and_the_time_limit_alone(demands: int, time_limit_s: float) -> None:
+    tuning = Tuning()
+    steps = tuning.steps(demands, time_limit_s)
+    assert 1 <= steps <= max(1, tuning.most_steps_per_demand * demands)
+    assert steps <= max(1, tuning.steps_per_s * time_limit_s)
+    assert tuning.steps(demands + 1, time_limit_s) >= steps
+    assert tuning.steps(demands, 2 * time_limit_s) >= steps
 
 
 def test_graft_says_where_it_is() -> None:

@@ -11,12 +11,14 @@ from planner import laws
 from planner.arrivals import Arrivals
 from planner.errors import InputError
 from planner.menu import Menu
+from planner.plan import Plan
 from planner.planning import make_plan
 from planner.problem import PlanSettings
 from planner.profile import Profile
 from planner.queueing import PLAIN, QUEUEING_LAWS, UTILISATION, poisson_utilisation, queueing_law
 from planner.simulation import simulate
 from planner.simulation_queue import Server, SimulationSettings, serve
+from planner.workload import Workload
 from tests.profiles import make_coarse_profile, make_profile, make_workload
 
 POISSON = Arrivals(kind="poisson")
@@ -112,7 +114,7 @@ def test_an_unknown_setting_is_refused_with_those_that_exist() -> None:
         queueing_law("hopeful")
 
 
-@pytest.mark.parametrize("strategy", ["gslice", "graft"])
+@pytest.mark.parametrize("strategy", ["gslice", "graft", "optimal"])
 @pytest.mark.parametrize("make", [make_profile, make_coarse_profile], ids=["fine", "coarse"])
 def test_poisson_plans_keep_999_in_a_thousand_and_more_than_plain_ones(
     strategy: str, make: type[Profile]
@@ -121,7 +123,7 @@ def test_poisson_plans_keep_999_in_a_thousand_and_more_than_plain_ones(
     workload = make_workload(profiles, fragments=12, budgets=(2.0, 8.0), rates=(5.0, 30.0), seed=2)  # type: ignore[arg-type]
     kept, price = {}, {}
     for name in ("plain", "poisson"):
-        settings = PlanSettings(queueing=name, infeasible="partial")
+        settings = PlanSettings(queueing=name, infeasible="partial", time_limit_s=5.0)
         plan = make_plan(workload, profiles, strategy=strategy, settings=settings)  # type: ignore[arg-type]
         assert not plan.unplanned
         assert laws.verify(plan, workload, profiles).valid  # type: ignore[arg-type]
@@ -133,6 +135,54 @@ def test_poisson_plans_keep_999_in_a_thousand_and_more_than_plain_ones(
     assert kept["poisson"] >= 0.999
     assert kept["poisson"] > kept["plain"]
     assert price["poisson"] < 4 * price["plain"]
+
+
+def test_a_plan_of_optimal_keeps_the_setting_and_its_bound_holds_for_others_that_do() -> None:
+    """Stages bought with more time than two executions are in its programs too."""
+    profile = make_coarse_profile(null_cells=0.0, layers=5)
+    workload = make_workload([profile], fragments=6, budgets=(3.0, 8.0), rates=(5.0, 30.0), seed=4)
+    settings = PlanSettings(queueing="poisson", time_limit_s=5.0)
+    plans = {
+        name: make_plan(workload, [profile], strategy=name, settings=settings)
+        for name in ("gslice", "graft", "optimal-one", "optimal")
+    }
+    share = {name: plan.objective.share for name, plan in plans.items()}
+    assert share["optimal"] <= share["optimal-one"] <= share["graft"] <= share["gslice"]
+    assert max(plan.lower_bound or 0.0 for plan in plans.values()) <= share["optimal"]
+    menu = Menu([profile], queueing_law("poisson"))
+    for plan in plans.values():
+        assert _keeps(plan, workload, menu)
+
+
+def _keeps(plan: Plan, workload: Workload, menu: Menu) -> bool:
+    """Whether some choice of a time factor for each stage keeps every budget and every allowed load.
+
+    A plan does not say with which factor a stage was bought, so the least that its load needs is looked for.
+    """
+    fragments = {fragment.id: fragment for fragment in workload.fragments}
+    load = {stage.id: 0.0 for stage in plan.stages}
+    for route in plan.routes:
+        for stage in route.stages:
+            load[stage] += fragments[route.fragment].load_rps * route.fraction
+    time_ms = {}
+    for stage in plan.stages:
+        able = [
+            float(menu.time_per_exec[number]) * stage.exec_ms
+            for number, column in enumerate(menu.columns)
+            if (column.batch, column.share) == (stage.batch, stage.share)
+            and load[stage.id]
+            <= stage.instances
+            * (1000 * stage.batch / stage.exec_ms)
+            * float(menu.load_per_capacity(stage.start, stage.end)[number])
+            * (1 + 1e-9)
+        ]
+        if not able:
+            return False
+        time_ms[stage.id] = min(able)
+    return all(
+        sum(time_ms[stage] for stage in route.stages) <= fragments[route.fragment].budget_ms * (1 + 1e-9)
+        for route in plan.routes
+    )
 
 
 def test_every_setting_asks_for_at_least_what_the_laws_ask() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,36 +60,38 @@ def torchvision_model(chain: Chain) -> nn.Module:
     return model.eval()
 
 
-def assert_every_cut_gives_torchvisions_answer(name: str, *, samples: int = 2) -> None:
+@lru_cache
+def answered(name: str) -> tuple[Chain, torch.Tensor, torch.Tensor]:
+    """A model, a batch for it, and what torchvision's own model answers to that."""
     chain = open_chain(name)
-    inputs = chain.example(samples)
+    inputs = chain.example(1 if name == "vit_b_16" else 2)
     with torch.inference_mode():
         expected = torchvision_model(chain)(inputs)
-        scale = expected.std().item()
-        assert scale > 0
+    assert expected.std() > 0
+    return chain, inputs, expected
+
+
+@pytest.mark.parametrize("name", ["resnet18:3x64x64", *slow(PAPER_MODELS)])
+def test_at_every_cut_the_two_fragments_give_torchvisions_answer(name: str) -> None:
+    chain, inputs, expected = answered(name)
+    scale = expected.std().item()
+    with torch.inference_mode():
         torch.testing.assert_close(chain.fragment(0, chain.depth)(inputs), expected)
         for cut in range(1, chain.depth):
             crossing = chain.fragment(0, cut)(inputs)
-            assert crossing.shape == (samples, *chain.cut_shapes[cut])
+            assert crossing.shape == (len(inputs), *chain.cut_shapes[cut])
             assert crossing.element_size() * crossing[0].numel() == chain.cut_bytes[cut]
             answer = chain.fragment(cut, chain.depth)(crossing)
             torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", ["resnet18:3x64x64", *slow(PAPER_MODELS)])
-def test_at_every_cut_the_two_fragments_give_torchvisions_answer(name: str) -> None:
-    assert_every_cut_gives_torchvisions_answer(name, samples=1 if name == "vit_b_16" else 2)
-
-
 @pytest.mark.parametrize("name", [*PAPER_MODELS, *MORE_MODELS, *slow(SLOWER_MODELS)])
 def test_layer_after_layer_gives_torchvisions_answer(name: str) -> None:
-    chain = open_chain(name)
-    value = chain.example(1)
+    chain, value, expected = answered(name)
     with torch.inference_mode():
-        expected = torchvision_model(chain)(value)
         for layer in range(chain.depth):
             value = chain.fragment(layer, layer + 1)(value)
-            assert value.shape == (1, *chain.cut_shapes[layer + 1])
+            assert value.shape == (len(expected), *chain.cut_shapes[layer + 1])
     torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5 * expected.std().item())
 
 

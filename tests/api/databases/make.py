@@ -7,6 +7,7 @@ released, is never made again: it stands for the databases that users of that ve
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,7 @@ def main() -> None:
     kept = [line for line in text.splitlines() if line and not line.startswith(noise)]
     (FOLDER / f"{version}.postgresql.sql").write_text("\n".join([f"-- key: {key}", *kept]) + "\n")
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
