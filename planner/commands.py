@@ -27,6 +27,7 @@ from planner.terminal import (
     describe,
     exit_codes,
     notes,
+    own_output,
     progress_line,
     table_of,
 )
@@ -111,7 +112,7 @@ def plan(
     with exit_codes():
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
-        with progress_line(strategy) as show:
+        with own_output(), progress_line(strategy) as show:
             made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
         formats.write(made, output)
     notes.print(table_of([row_of(made)]))
@@ -194,7 +195,7 @@ def compare(
             raise InputError("command line", [complaint])
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
-        with notes.status("comparing …") as status:
+        with own_output(), notes.status("comparing …") as status:
             result = compare_strategies(
                 demand,
                 profiles,

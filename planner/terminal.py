@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -54,6 +57,23 @@ def exit_codes() -> Iterator[None]:
 def _reasons(status: str, message: str, field: str, reasons: list[dict[str, Any]]) -> None:
     notes.print(message, style="red", markup=False, soft_wrap=True)
     print(json.dumps({"status": status, "message": message, field: reasons}, indent=1))
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """Keep standard output for results: what libraries print meanwhile goes to standard error.
+
+    HiGHS has a line or two that no option turns off, and a plan on standard output must stay one document.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

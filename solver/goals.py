@@ -76,9 +76,9 @@ def reach(
             seed=seed,
             nodes=effort.nodes,
         )
-        proven = answer is None and lower_bound > allowed
+        proven = lower_bound > allowed
     if answer is not None:
         answer = settle(program, answer)
         if total_cost(answer) > allowed:
-            answer = None
-    return Verdict(answer=answer, proven=proven)
+            answer = None  # HiGHS looks a little above the goal too
+    return Verdict(answer=answer, proven=proven and answer is None)

@@ -46,3 +46,11 @@ def test_it_finds_the_cheapest_cover_below_what_is_at_hand(
         assert math.isclose(cover.price, least)
         assert math.isclose(sum(prices[number] for number in cover.chosen), least)
         assert frozenset().union(*(members[number] for number in cover.chosen)) == frozenset(range(COUNT))
+
+
+def test_a_set_that_no_fractional_answer_takes_may_be_the_best_one() -> None:
+    """Half of each pair costs 15 in fractions; in whole sets two pairs cost 20, and all three together 16."""
+    members = [frozenset({0, 1}), frozenset({1, 2}), frozenset({0, 2}), frozenset({0, 1, 2})]
+    cover = best_cover(members, [10.0, 10.0, 10.0, 16.0], 3, 20.0)
+    assert cover is not None
+    assert (cover.chosen, cover.price) == ((3,), 16.0)

@@ -1,0 +1,169 @@
+"""Enumeration, pool and diving: nothing that matters is left out, and what is proven is so."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from solver.diving import choose, dive
+from solver.enumeration import enumerate_patterns
+from solver.facilities import Facilities, Pattern, all_alone, make_pattern, settle, total_cost
+from solver.fractional_bound import Bound, fractional_bound
+from solver.goals import Effort, reach
+from solver.neighbourhoods import Neighbourhoods
+from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
+from solver.pool import Pool
+from solver.steps import common_step
+from tests.solver.brute import best_one_stage
+from tests.solver.programs import random_program
+
+SEEDS = range(20)
+BY_PATTERNS = Effort(patterns=100_000, pairs=0, nodes=10_000, time_limit_s=20.0)
+BY_PAIRS = Effort(patterns=0, pairs=100_000, nodes=10_000, time_limit_s=20.0)
+
+
+def ascent_of(program: Facilities) -> tuple[Bound, PackedAscent]:
+    loose = fractional_bound(program, all_alone(program), Watch())
+    ascent = PackedAscent(program, loose, all_alone(program), common_step(program.prices))
+    ascent.run(Watch(), exact=True)
+    return loose, ascent
+
+
+def served(program: Facilities, answer: list[Pattern]) -> list[int]:
+    counts = [0] * len(program)
+    for pattern in answer:
+        for k, n in zip(pattern.classes, pattern.counts, strict=True):
+            counts[k] += n
+    return counts
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_pattern_within_the_slack_is_enumerated(seed: int, members: int) -> None:
+    program = random_program(seed, classes=6 // members, members=members)
+    _, ascent = ascent_of(program)
+    bound = Bound(value=ascent.value, worth=ascent.worth)
+    goal = ascent.value + 20.0
+    found = enumerate_patterns(program, bound, goal, 100_000)
+    assert found is not None
+    known = {}
+    for number in range(len(found)):
+        pattern = found.pattern(program, number)
+        known[pattern.classes, pattern.counts] = float(found.cost[number])
+        assert found.cost[number] == pytest.approx(pattern.cost)
+    for counts in itertools.product(*(range(int(most) + 1) for most in program.members)):
+        classes = tuple(k for k, number in enumerate(counts) if number)
+        if not classes:
+            continue
+        taken = tuple(counts[k] for k in classes)
+        cost = cheapest(program, dict(zip(classes, taken, strict=True)))
+        reduced = cost - sum(n * float(bound.worth[k]) for k, n in zip(classes, taken, strict=True))
+        assert reduced >= -1e-6 * goal
+        if reduced <= goal - bound.value - 1e-3:
+            assert known[classes, taken] == pytest.approx(cost)
+
+
+def cheapest(program: Facilities, counts: dict[int, int]) -> float:
+    """The least price of serving these together at one facility, or one of them alone."""
+    best = math.inf
+    if sum(counts.values()) == 1:
+        best = float(program.alone[next(iter(counts))])
+    for number, group in enumerate(program.groups):
+        if set(counts) <= set(group.classes.tolist()):
+            best = min(best, *(make_pattern(program, number, row, counts).cost for row in range(len(group))))
+    return best
+
+
+@pytest.mark.parametrize("effort", [BY_PATTERNS, BY_PAIRS], ids=["patterns", "pairs"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_goal_is_reached_or_proven_out_of_reach(seed: int, effort: Effort) -> None:
+    program = random_program(seed, classes=6)
+    best = best_one_stage(program)
+    loose, ascent = ascent_of(program)
+    bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+    below = reach(program, bounds, best - 1, effort=effort, watch=Watch(), threads=1, seed=0)
+    assert below.proven
+    assert below.answer is None
+    at = reach(program, bounds, best, effort=effort, watch=Watch(), threads=1, seed=0)
+    assert at.answer is not None
+    assert not at.proven
+    assert total_cost(at.answer) == pytest.approx(best)
+    assert served(program, at.answer) == program.members.tolist()
+
+
+def test_too_large_a_program_is_not_tried() -> None:
+    program = random_program(0, classes=6)
+    loose, ascent = ascent_of(program)
+    bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+    effort = Effort(patterns=0, pairs=0, nodes=10, time_limit_s=1.0)
+    verdict = reach(program, bounds, 1e4, effort=effort, watch=Watch(), threads=1, seed=0)
+    assert verdict.too_large
+    assert verdict.answer is None
+    assert not verdict.proven
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cuts_leave_every_answer_of_whole_patterns(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no pattern few enough for a search at once, the pool is cut until it has to be."""
+    monkeypatch.setattr("solver.pool.FEW", 0)
+    program = random_program(seed, classes=9, groups=2, options=2)
+    _, ascent = ascent_of(program)
+    best = total_cost(exact(program))
+    for goal, reachable in ((best, True), (best - 1, False)):
+        patterns = enumerate_patterns(
+            program, Bound(value=ascent.value, worth=ascent.worth), max(goal, ascent.value), 100_000
+        )
+        assert patterns is not None
+        pool = Pool(program, patterns, goal * (1 + 1e-9))
+        answer, proven = pool.solve(Watch(), time_limit_s=20, threads=1, seed=0, nodes=10_000)
+        assert (answer is not None) is reachable
+        assert proven is not reachable
+
+
+def exact(program: Facilities) -> list[Pattern]:
+    loose, ascent = ascent_of(program)
+    bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+    goal = math.ceil(ascent.value / 5 - 1e-6) * 5.0
+    while True:
+        verdict = reach(program, bounds, goal, effort=BY_PAIRS, watch=Watch(), threads=1, seed=0)
+        if verdict.answer is not None:
+            return verdict.answer
+        assert verdict.proven
+        goal += 5.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_dive_serves_everybody_and_choosing_makes_it_no_dearer(seed: int) -> None:
+    program = random_program(seed, classes=30, groups=5, options=6, members=2)
+    _, ascent = ascent_of(program)
+    answer = dive(program, ascent, Watch(), np.random.default_rng(seed))
+    assert answer is not None
+    assert served(program, answer) == program.members.tolist()
+    assert total_cost(answer) >= ascent.value * (1 - 1e-9)
+    cost = total_cost(answer)
+    better = choose(ascent, cost, Watch(), nodes=100, time_limit_s=5, threads=1, seed=0)
+    if better is not None:
+        assert served(program, better) == program.members.tolist()
+        assert ascent.value * (1 - 1e-9) <= total_cost(better) < cost
+
+
+def test_a_stop_ends_a_dive() -> None:
+    program = random_program(0, classes=10)
+    _, ascent = ascent_of(program)
+    assert dive(program, ascent, Watch(should_stop=lambda: True), np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_improving_never_makes_an_answer_dearer_and_keeps_it_whole(seed: int) -> None:
+    program = random_program(seed, classes=25, groups=4, options=5)
+    _, ascent = ascent_of(program)
+    first = settle(program, all_alone(program))
+    watch = Watch(time_limit_s=20)
+    search = Neighbourhoods(program, ascent.worth, ascent.step, watch, threads=1, seed=seed)
+    answer = search.improve(first, 4)
+    assert served(program, answer) == program.members.tolist()
+    assert ascent.value * (1 - 1e-9) <= total_cost(answer) <= total_cost(first)
