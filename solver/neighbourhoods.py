@@ -11,6 +11,7 @@ is the most that can be saved on it, and the sum over a part the most that a bet
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from solver.diving import choose, dive
 from solver.facilities import Facilities, Floats, Group, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
-from solver.goals import Effort, reach
+from solver.goals import Effort, Verdict, reach
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import round_up
@@ -92,15 +93,18 @@ class Neighbourhoods:
         ascent.run(private, exact=True)
         bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
         goal = round_up(ascent.value, self.step) if self.step > 0 else most
-        if goal > most * (1 + 1e-9):
-            self._resize(LARGER)
-            return None
-        verdict = reach(
-            program, bounds, goal, effort=EFFORT, watch=private, threads=self.threads, seed=self.seed
-        )
-        self.watch.update()
-        if verdict.answer is not None:
-            return verdict.answer
+        verdict = Verdict(proven=True)
+        while verdict.proven and private.limit is None:
+            if goal > most * (1 + 1e-9):
+                self._resize(LARGER)  # proven: there is nothing better
+                return None
+            verdict = reach(
+                program, bounds, goal, effort=EFFORT, watch=private, threads=self.threads, seed=self.seed
+            )
+            self.watch.update()
+            if verdict.answer is not None:
+                return verdict.answer
+            goal = goal + self.step if self.step > 0 else math.inf
         best, cost = None, most + self.step if self.step > 0 else total_cost(start)
         for _ in range(DIVES):
             answer = dive(program, ascent, private, self._rng)
@@ -119,7 +123,7 @@ class Neighbourhoods:
             seed=self.seed,
         )
         if better is None and best is None:
-            self._resize(LARGER if verdict.proven else SMALLER)
+            self._resize(SMALLER)
         return better or best
 
     def _resize(self, factor: float) -> None:

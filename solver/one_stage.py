@@ -13,7 +13,7 @@ The mathematics is in `solver.facilities`. Every price is a multiple of a step, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,12 +27,14 @@ from solver.outcome import Limit, Outcome, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
+# The part of the time left that one attempt at a proof may take.
+PROVING = 0.2
 # Dives before the turns.
 DIVES = 2
 # The part of the time, and the nodes, that choosing among all patterns may take.
-CHOOSING, CHOOSING_NODES = 0.2, 300
+CHOOSING, CHOOSING_NODES = 0.1, 100
 # The first turn's effort; every turn doubles its nodes, patterns and tries.
-FIRST = Effort(patterns=100_000, pairs=4_000, nodes=100, time_limit_s=math.inf)
+FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, time_limit_s=math.inf)
 MOST_PATTERNS, MOST_PAIRS = 1_000_000, 40_000
 FIRST_TRIES = 8
 TURNS = 30
@@ -149,7 +151,7 @@ class _Search:
             self.program,
             bounds,
             min(goal, most) if self.step > 0 else goal,
-            effort=effort,
+            effort=replace(effort, time_limit_s=self.watch.remaining_s * PROVING),
             watch=self.watch,
             threads=self.threads,
             seed=self.seed,
