@@ -37,8 +37,9 @@ from solver.route_choice import choose_paths
 from solver.route_graph import route_graph
 from solver.steps import common_step, round_up
 
-# The part of a model's time for 5.2; what is left of it is for 5.3: its bound, and a choice among its paths.
-ONE_STAGE, ONE_STAGE_ALONE = 0.5, 0.85
+# The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too. What
+# is left is for 5.3: its bound, and a choice among its paths.
+ONE_STAGE = 0.7
 # The part of the time left, and the nodes, for that choice.
 CHOOSING, NODES = 0.4, 2_000
 
@@ -90,8 +91,7 @@ def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *
         left = settings.time_limit_s - (time.perf_counter() - started)
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
-        portion = ONE_STAGE if any_number else ONE_STAGE_ALONE
-        draft, outcome = _one_stage(part, settings, left * weight * portion, board)
+        draft, outcome = _one_stage(part, settings, left * weight * ONE_STAGE, board)
         best = min(draft, warm[part.model], key=lambda found: _price(part, found))
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         drafts.append(best)

@@ -58,6 +58,7 @@ class RouteGraph:
 
     def to_end(self, prices: Floats) -> Floats:
         """[depth + 1, K, ticks + 1]: the least price from a cut point to the end with so many ticks left."""
+        prices = self._allowed(prices)
         least = np.full((self.depth + 1, len(self.load), self.horizon + 1), np.inf)
         least[self.depth] = 0.0
         for cut in range(self.depth - 1, -1, -1):
@@ -70,6 +71,7 @@ class RouteGraph:
 
     def from_entry(self, prices: Floats) -> Floats:
         """[depth + 1, K, ticks + 1]: the least price from a class's entry to a cut point in so many ticks."""
+        prices = self._allowed(prices)
         least = np.full((self.depth + 1, len(self.load), self.horizon + 1), np.inf)
         least[self.entry, np.arange(len(self.load))] = 0.0
         for arc in range(len(self.tail)):
@@ -101,6 +103,7 @@ class RouteGraph:
     def paths(self, prices: Floats, to_end: Floats) -> list[tuple[int, ...]]:
         """Every class's cheapest path, as arcs."""
         found = []
+        prices = self._allowed(prices)
         for k in range(len(self.load)):
             cut, left, path = int(self.entry[k]), int(self.allowed[k]), []
             while cut < self.depth:
@@ -129,6 +132,10 @@ class RouteGraph:
             & (self.price[arcs] <= price * (1 + EPSILON))
         ]
         return int(good[0]) if len(good) else None
+
+    def _allowed(self, prices: Floats) -> Floats:
+        """Ticks are rounded down: what a class cannot use in time stays closed to it, whatever they say."""
+        return np.where(self.able, prices, np.inf)
 
     def _most_load(self, arcs: Indices) -> Floats:
         return self.load @ self.able[:, arcs]
