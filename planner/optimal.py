@@ -159,6 +159,8 @@ def _any_number(
         found = _choose(part, bound, price, watch, settings)
         if found is not None and _price(part, found) < price:
             best = found
+        if not watch.over:
+            bound.run(watch)
     return best, watch.lower_bound
 
 
