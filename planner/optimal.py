@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+from planner.fluid import fluid_draft
 from planner.graft import graft
+from planner.menu import Menu
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
     ModelPart,
@@ -42,6 +46,9 @@ from solver.steps import common_step, round_up
 ONE_STAGE = 0.7
 # The part of the time left, and the nodes, for that choice.
 CHOOSING, NODES = 0.4, 2_000
+# A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
+# this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
+MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
 
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
@@ -81,6 +88,8 @@ class _Scoreboard:
 
 def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *, any_number: bool) -> Draft:
     started = time.perf_counter()
+    if any_number and (many := _many(problem, settings, progress, started)) is not None:
+        return many
     parts = [model_part(problem, model, numbers) for model, numbers in problem.by_model().items()]
     board = _Scoreboard([part.model for part in parts], progress)
     warm = _by_model(problem, graft(problem, settings, lambda _: None))
@@ -98,6 +107,42 @@ def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *
         bounds.append(bound)
         outcomes.append(outcome)
     return _joined(drafts, math.fsum(bounds), {"proof": _proof(outcomes)})
+
+
+def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, started: float) -> Draft | None:
+    """Design section 5.4 where some model has more classes than the programs can take, otherwise None.
+
+    The cheaper of `fluid_draft` and, where there is time for it, `graft` is taken for every model.
+    """
+    by_model = problem.by_model()
+    classes = {
+        (fragment.model, fragment.start, fragment.budget_ms, fragment.load_rps)
+        for fragment in problem.fragments
+    }
+    if max(Counter(key[0] for key in classes).values()) <= MANY_CLASSES:
+        return None
+    board = _Scoreboard(list(by_model), progress)
+    drafts, bounds = {}, []
+    for position, (model, numbers) in enumerate(by_model.items()):
+        left = settings.time_limit_s - (time.perf_counter() - started)
+        found = fluid_draft(
+            problem, model, numbers, settings, time.perf_counter() + left / (len(by_model) - position)
+        )
+        if found is None:
+            return None
+        draft, bound = found
+        step = common_step(set(problem.menus[model].prices.tolist()))
+        drafts[model] = draft
+        bounds.append(round_up(bound, step))
+        board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
+    left = settings.time_limit_s - (time.perf_counter() - started)
+    if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
+        rest = replace(settings, time_limit_s=left)
+        for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
+            menu = problem.menus[model]
+            drafts[model] = min(drafts[model], draft, key=lambda one: _price_at(menu, one))
+            board.tell(model, "graft", _price_at(menu, drafts[model]), 0.0)
+    return _joined(list(drafts.values()), math.fsum(bounds), {"classes": len(classes)})
 
 
 def _one_stage(
@@ -188,7 +233,11 @@ def _choose(
 
 
 def _price(part: ModelPart, draft: Draft) -> float:
-    return math.fsum(stage.instances * float(part.menu.prices[stage.column]) for stage in draft.stages)
+    return _price_at(part.menu, draft)
+
+
+def _price_at(menu: Menu, draft: Draft) -> float:
+    return math.fsum(stage.instances * float(menu.prices[stage.column]) for stage in draft.stages)
 
 
 def _by_model(problem: Problem, draft: Draft) -> dict[str, Draft]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from planner.allocating import Demand, Tree, allocate, prices_within
 from planner.chaining import alone
-from planner.menu import EPSILON, Menu
+from planner.menu import EPSILON, Floats, Menu
 from planner.problem import Draft, DraftRoute, DraftStage, Problem
 from solver.facilities import ALONE, Facilities, Group, Pattern
 from solver.route_bound import RoutePath
@@ -224,8 +224,17 @@ def _instances(menu: Menu, start: int, end: int, column: int, load_rps: float) -
 
 def network_of(part: ModelPart) -> Network | None:
     """Every stage of the model that some class could use, as arcs; None when there are too many."""
-    menu = part.menu
-    first = min(demand.start for demand in part.demands)
+    return network_over(
+        part.menu,
+        np.array([demand.start for demand in part.demands], dtype=np.intp),
+        np.array([demand.budget_ms for demand in part.demands]),
+        np.array([demand.load_rps * len(demand.members) for demand in part.demands]),
+    )
+
+
+def network_over(menu: Menu, entry: NDArray[np.intp], budget_ms: Floats, load_rps: Floats) -> Network | None:
+    """The same for classes [K] given by arrays."""
+    first = int(entry.min())
     pairs = [(i, j) for i in range(first, menu.depth) for j in range(i + 1, menu.depth + 1)]
     if len(pairs) * len(menu.columns) > MOST_ARCS * 10:
         return None
@@ -240,7 +249,7 @@ def network_of(part: ModelPart) -> Network | None:
         time=np.concatenate([table.time_ms for table in tables]),
         capacity=np.concatenate([table.capacity_rps for table in tables]),
         price=np.concatenate([table.price for table in tables]),
-        entry=np.array([demand.start for demand in part.demands], dtype=np.intp),
-        budget=np.array([demand.budget_ms for demand in part.demands]),
-        load=np.array([demand.load_rps * len(demand.members) for demand in part.demands]),
+        entry=entry,
+        budget=budget_ms,
+        load=load_rps,
     )

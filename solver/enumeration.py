@@ -121,7 +121,8 @@ class _Found:
         counts = sparse.vstack([block[0] for block in self._blocks], format="csr")
         cost, where, key = (np.concatenate([block[part] for block in self._blocks]) for part in (1, 2, 3))
         order = np.lexsort((cost, key))
-        first = np.concatenate([[True], key[order][1:] != key[order][:-1]])
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = key[order][1:] != key[order][:-1]
         kept = np.sort(order[first])
         return Enumerated(
             counts=counts[kept].T.tocsc().astype(np.float64),

@@ -167,3 +167,14 @@ def test_improving_never_makes_an_answer_dearer_and_keeps_it_whole(seed: int) ->
     answer = search.improve(first, 4)
     assert served(program, answer) == program.members.tolist()
     assert ascent.value * (1 - 1e-9) <= total_cost(answer) <= total_cost(first)
+
+
+def test_where_no_pattern_is_cheap_enough_the_goal_is_out_of_reach() -> None:
+    program = random_program(0, classes=6)
+    worthless = Bound(value=10.0, worth=np.zeros(6))
+    patterns = enumerate_patterns(program, worthless, 11.0, 1000)
+    assert patterns is not None
+    assert len(patterns) == 0
+    answer, proven = Pool(program, patterns, 11.0).solve(Watch(), time_limit_s=5, threads=1, seed=0, nodes=10)
+    assert answer is None
+    assert proven
