@@ -40,6 +40,9 @@ STRATEGIES = {
     "optimal-one": "planner.optimal:optimal_one",
 }
 
+# The source of complaints about documents that are right alone but do not fit together.
+TOGETHER = "workload and profiles"
+
 # A bound this close to the share is the share: both are sums of doubles.
 CLOSED = 1e-9
 
@@ -182,7 +185,7 @@ def _check_consistency(
                 )
             )
     if complaints:
-        raise InputError("workload and profiles", complaints[: formats.MAX_COMPLAINTS])
+        raise InputError(TOGETHER, complaints[: formats.MAX_COMPLAINTS])
 
 
 def _finish(
