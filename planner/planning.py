@@ -166,6 +166,10 @@ def _check_consistency(
                         cure="measure the same model on both",
                     )
                 )
+            if _survivals(profile) != _survivals(group[0]):
+                problem = f"{group[0].gpu} and {profile.gpu} have different exits"
+                cure = "the same layers and survivals on every GPU type: inputs leave where they leave"
+                complaints.append(Complaint(place=f"profiles of {model}", problem=problem, cure=cure))
     known = sorted({profile.model for profile in profiles})
     for number, fragment in enumerate(workload.fragments):
         group = by_model.get(fragment.model, [])
@@ -184,8 +188,16 @@ def _check_consistency(
                     cure=f"0 to {group[0].depth - 1}",
                 )
             )
+        elif fragment.survival is not None and len(fragment.survival) != len(group[0].exits or ()):
+            problem = f"has {len(fragment.survival)} entries"
+            cure = f"one for each of the {len(group[0].exits or ())} exits in the profile of {fragment.model}"
+            complaints.append(Complaint(place=f"fragments[{number}].survival", problem=problem, cure=cure))
     if complaints:
         raise InputError(TOGETHER, complaints[: formats.MAX_COMPLAINTS])
+
+
+def _survivals(profile: Profile) -> list[tuple[int, float]]:
+    return [(item.layer, item.survival) for item in profile.exits or ()]
 
 
 def _finish(
