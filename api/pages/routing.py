@@ -96,10 +96,7 @@ class PageRoute(APIRoute):
             except RequestValidationError:
                 unknown = NotFoundError("there is no page at this address")
                 response = await asyncio.to_thread(failed, request, unknown)
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-            response.headers.setdefault("Cache-Control", "no-store")
-            return response
+            return _guarded(response)
 
         return page
 
@@ -205,6 +202,21 @@ def failed(request: Request, error: ServiceError) -> Response:
         {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
     )
     return answer
+
+
+def shown(request: Request, error: ServiceError) -> Response:
+    """An error that is no page's, for who looks with a browser: an address where nothing is."""
+    visitor = house_of(request).sessions.visitor(request.cookies.get(COOKIE))
+    if visitor is not None:
+        request.state.visitor = visitor
+    return _guarded(failed(request, error))
+
+
+def _guarded(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def to(path: str) -> Response:

@@ -8,7 +8,7 @@ from api.context import Service
 from api.pages import assets, comparing, nodes, plans, runs, signing, submitting
 from api.pages.library import Library
 from api.pages.observing import Observatory
-from api.pages.routing import House
+from api.pages.routing import House, shown
 from api.pages.session import Sessions
 
 
@@ -20,5 +20,6 @@ def install(app: FastAPI, service: Service) -> None:
         library=Library(service.database),
         observatory=Observatory(service.settings.gateways),
     )
+    app.state.show = shown
     for module in (signing, runs, plans, comparing, nodes, submitting, assets):
         app.include_router(module.router)

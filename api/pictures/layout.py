@@ -1,8 +1,8 @@
 """Where the bars of the layered picture lie.
 
 A bar is a stage, or all stages of the same layers where there are too many to draw. Every bar hangs on the
-one that most of its requests go to next, so a model's bars are trees whose roots run to the last layer. A tree
-is drawn with its root on the right and what flows into it stacked to the left, in the rows that the root
+one that most of its requests go to next, so a model's bars are trees whose roots run to the last layer. A
+tree is drawn with its root on the right and what flows into it stacked to the left, in the rows that the root
 spans: no two bars overlap, and whoever enters has a row of its own.
 """
 
