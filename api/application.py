@@ -21,6 +21,7 @@ from api.lane import AgentLane
 from api.limits import RateLimit
 from api.logs import logger
 from api.metrics import Metrics
+from api.pages import site
 from api.roster import Roster
 from api.run_worker import RunWorker
 from api.settings import Settings
@@ -76,6 +77,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(probes.probes)
     if settings.docs:
         app.include_router(documentation.router)
+    if settings.pages:
+        site.install(app, service)
     app.add_middleware(AgentLane, roster=service.roster, settings=settings)
     app.add_middleware(Gate, authenticator=service.authenticator, settings=settings, metrics=service.metrics)
     problems.install(app)

@@ -51,7 +51,7 @@ def serve_command(
         bool, typer.Option("--upgrade", help="Bring the database's schema up to date first.")
     ] = False,
 ) -> None:
-    """Serve the REST API (see /docs) and solve plan runs, until SIGTERM or Ctrl-C.
+    """Serve the pages and the REST API (see /docs) and solve plan runs, until SIGTERM or Ctrl-C.
 
     Further settings are environment variables, REGRAFT_…; docs/service.md lists them.
     """
@@ -73,6 +73,8 @@ def serve_command(
 
     def tell(address: str) -> None:
         typer.echo(f"Regraft listens on {address}")
+        if settings.pages:
+            typer.echo(f"Pages: {address}/")
         if settings.docs:
             typer.echo(f"API documentation: {address}/docs")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -96,7 +97,15 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     problem.headers |= dict(error.headers or {})
     if error.status_code == 405:
         problem.headers["Allow"] = _allowed(request)
+    shown: Callable[[Request, ServiceError], Response] | None = getattr(request.app.state, "show", None)
+    if shown is not None and _is_read_by_a_person(request):
+        return await run_in_threadpool(shown, request, problem)
     return response(problem)
+
+
+def _is_read_by_a_person(request: Request) -> bool:
+    """A browser asks for a page that is not there."""
+    return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", "")
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:

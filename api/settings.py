@@ -17,6 +17,15 @@ class Settings(BaseSettings):
     run_workers: int = Field(1, ge=0, le=256, description="plan runs that this process solves at a time")
     docs: bool = Field(True, description="serve /docs and /openapi.json; they need no key")
 
+    pages: bool = Field(True, description="serve pages under /; they need a key to sign in")
+    session_secret: str = Field(
+        "", repr=False, description="signs the pages' cookies; give all processes the same"
+    )
+    session_hours: float = Field(12.0, gt=0, description="how long somebody stays signed in")
+    gateways: str = Field(
+        "", description="addresses of gateways, with commas between: pages show what they observed"
+    )
+
     max_document_mb: float = Field(64.0, gt=0, description="largest workload, profile or plan in a request")
     max_body_kb: float = Field(256.0, gt=0, description="largest other request body")
     body_timeout_s: float = Field(

@@ -158,6 +158,9 @@ def _keep_running(running: object) -> None:
 
     assert isinstance(running, System)
     console.rule("[bold]The system keeps running; Ctrl-C ends it", align="left")
+    console.print(
+        f"pages              {running.service}/       (sign in with the key in {running.folder / 'demo.key'})"
+    )
     console.print(f"API documentation  {running.service}/docs   (key: {running.folder / 'demo.key'})")
     console.print(f"inference          {running.gateway}/v2     (Open Inference Protocol)")
     stop = False

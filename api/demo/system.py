@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,15 @@ def start(members: Family, folder: Path) -> Iterator[System]:
     key_file = folder / "demo.key"
     key_file.touch(mode=0o600)
     key_file.write_text(keys["demo"] + "\n")
-    service = _listen(members, folder, "service", ["serve", "--database", database])
+    # The service is told where the gateway will be, so that its pages show what the gateway observes.
+    gateway_port = _free_port()
+    service = _listen(
+        members,
+        folder,
+        "service",
+        ["serve", "--database", database],
+        REGRAFT_GATEWAYS=f"http://127.0.0.1:{gateway_port}",
+    )
     agent = _listen(
         members,
         folder,
@@ -57,7 +66,7 @@ def start(members: Family, folder: Path) -> Iterator[System]:
         ["agent", "--service", service, "--name", "node-a", "--state-dir", str(folder / "agent")],
         REGRAFT_KEY=keys["agent"],
     )
-    gateway = _listen(members, folder, "gateway", ["gateway", "--agent", agent])
+    gateway = _listen(members, folder, "gateway", ["gateway", "--agent", agent], port=gateway_port)
     with Client(service, keys["demo"]) as client:
         _until(members, "the agent registers", lambda: bool(client.nodes()), timeout_s=30)
         yield System(
@@ -155,10 +164,18 @@ def send_requests(
     return result
 
 
-def _listen(members: Family, folder: Path, name: str, arguments: list[str], **environment: str) -> str:
-    """Start a command that listens on a free port; gives its address."""
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listen(
+    members: Family, folder: Path, name: str, arguments: list[str], *, port: int = 0, **environment: str
+) -> str:
+    """Start a command that listens on this port, or on a free one; gives its address."""
     port_file = folder / f"{name}.port"
-    listen = ["--port", "0", "--port-file", str(port_file)]
+    listen = ["--port", str(port), "--port-file", str(port_file)]
     child = members.start(name, [*arguments, *listen], **environment)
     return f"http://127.0.0.1:{members.wait_for_port(child, port_file)}"
 

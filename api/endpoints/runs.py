@@ -129,7 +129,9 @@ def _ask(run_id: str, wish: Wish, post: PostOnce, service: Service) -> Response:
     return answer
 
 
-async def _existing(run_id: str, service: TheService) -> str:
+async def existing(run_id: str, service: TheService) -> str:
+    """The run's id, if there is such a run. Raises NotFoundError."""
+
     def look() -> str:
         with service.database.reading() as store:
             return store.runs.run(run_id).id
@@ -145,7 +147,7 @@ async def _existing(run_id: str, service: TheService) -> str:
     responses=refusals(404),
 )
 async def follow_run(
-    run: Annotated[str, Depends(_existing)],
+    run: Annotated[str, Depends(existing)],
     service: TheService,
     last_event_id: Annotated[
         int | None, Header(ge=0, lt=2**53, description="go on after this event; they count from 1")
