@@ -203,7 +203,7 @@ def rollback(
 def nodes(service: Service = SERVICE, key: Key = "") -> None:
     """List nodes, with what of their part of the plan does not run. Exit code 1 when anything does not."""
     with _connected(service, key) as client:
-        listed = client.nodes()
+        listed = sorted(client.nodes(), key=lambda node: node.name)
     for node in listed:
         running = f"{node.assigned - len(node.not_running)} of {node.assigned} run"
         _line(node.name, node.lease, f"generation {node.generation or 0}", running, node.address)

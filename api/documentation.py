@@ -108,6 +108,10 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
         if status in ("201", "202", "200") and method == "post":
             response["headers"] = {"Location": {"schema": {"type": "string"}, "description": "where it is"}}
             response["links"] = _LINKS.get(operation["operationId"], {})
+        if stream := response.get("content", {}).get("text/event-stream"):
+            # FastAPI says `itemSchema`, a word of OpenAPI 3.2, in a description that says it is 3.1.
+            stream.pop("itemSchema", None)
+            stream |= {"schema": {"type": "string"}, "example": examples.EVENTS}
     for parameter in operation.get("parameters", []):
         # A parameter may be left out, but there is no way to write null in a URL or a header.
         choices = [item for item in parameter["schema"].pop("anyOf", []) if item != {"type": "null"}]
@@ -115,6 +119,8 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
             parameter["schema"] |= choices[0]
         elif choices:
             parameter["schema"]["anyOf"] = choices
+    for scope in {name for asked in operation.get("security", []) for name in asked["HTTPBearer"]}:
+        operation["description"] += f"\n\nNeeds a key with the scope `{scope}`."
     if method == "post":
         operation["description"] += _REPEATABLE
 
@@ -197,7 +203,10 @@ _LINKS: dict[str, dict[str, Any]] = {
         "stop": _link("stop_run", "run_id", "id"),
         "cancel": _link("cancel_run", "run_id", "id"),
     },
-    "submit_comparison": {"read": _link("read_comparison", "comparison_id", "id")},
+    "submit_comparison": {
+        "read": _link("read_comparison", "comparison_id", "id"),
+        "differences": _link("read_comparison_differences", "comparison_id", "id"),
+    },
     "deploy": {"read": _link("read_deployment", "generation", "generation")},
     "roll_back": {"read": _link("read_deployment", "generation", "generation")},
     "register_node": {

@@ -67,7 +67,7 @@ PLAN: dict[str, Any] = {
     ],
     "provenance": {"workload": _ID, "profiles": [_PROFILE_ID]},
 }
-_PLAN_ID = "plan_01a2075108a8e532ebb45b2fabe8"
+_PLAN_ID = "sha256:0c046c0a0a4ce5ee6acc430a54bd56ea8369744fbbc03cb01eee42af4a176dc9"
 
 _SETTINGS: dict[str, Any] = {"workload": _ID, "profiles": [_PROFILE_ID], "time_limit_s": 30.0}
 
@@ -77,32 +77,50 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "SubmitComparison": {**_SETTINGS, "strategies": ["gslice", "graft", "optimal"]},
     "DeriveWorkload": {"clients": 2.0, "budget": 0.8},
     "DeriveProfile": {"cost_per_share": 1.7},
-    "Deploy": {"plan": _PLAN_ID, "expected_generation": 3},
-    "Rollback": {"generation": 2},
+    "Deploy": {"plan": _PLAN_ID, "expected_generation": 0},
+    "Rollback": {"generation": 1},
     "Register": {
         "name": "node-a",
         "address": "http://10.0.0.7:9100",
         "gpus": [{"id": "gpu-0", "type": "v100", "memory_mb": 16384.0}],
     },
     "ReportStatus": {
-        "generation": 3,
+        "generation": 1,
         "workers": [
             {
-                "generation": 3,
+                "generation": 1,
                 "stage": "s1",
                 "instance": 0,
                 "gpu": "gpu-0",
                 "state": "ready",
                 "pid": 4711,
                 "restarts": 0,
-                "share_pct": 25,
-                "effective_share_pct": 25.0,
+                "share_pct": 50,
+                "effective_share_pct": 50.0,
                 "enforced_by": "mps",
                 "detail": "",
             }
         ],
     },
 }
+
+EVENTS = """id: 1
+event: state
+data: {"state": "queued"}
+
+id: 2
+event: state
+data: {"state": "running", "attempt": 1}
+
+id: 3
+event: progress
+data: {"t": 0.11, "phase": "graft", "objective": 100.0, "bound": 50.0, "gap": 0.5}
+
+id: 4
+event: state
+data: {"state": "succeeded", "plan": "plan_01a21e1ac5403b10d880534734a4"}
+
+"""
 
 PROBLEM: dict[str, Any] = {
     "type": "urn:regraft:problem:invalid_input",

@@ -44,6 +44,52 @@ def test_every_operation_is_described_with_its_problems() -> None:
                 )
 
 
+def test_media_types_say_nothing_that_this_version_of_openapi_does_not_know() -> None:
+    assert DESCRIBED["openapi"].startswith("3.1.")
+    known = {"schema", "example", "examples", "encoding"}
+    for path, operations in DESCRIBED["paths"].items():
+        for method, operation in operations.items():
+            bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for media in (item for body in bodies for item in body.get("content", {}).values()):
+                assert media.keys() <= known, (method, path)
+
+
+def test_the_scope_that_an_operation_needs_is_described_and_asked_for(service: RunningService) -> None:
+    callers = {scope: service.http(scope) for scope in ALL_SCOPES}
+    for path, operations in DESCRIBED["paths"].items():
+        for method, operation in operations.items():
+            if not path.startswith("/v1"):
+                continue
+            (asked,) = operation["security"]
+            (needed,) = asked["HTTPBearer"]
+            assert f"`{needed}`" in operation["description"]
+            url = path.replace("{generation}", "1")
+            for scope, http in callers.items():
+                status = http.request(method, url, params={"against": "x"}, json={}).status_code
+                assert (status == 403) == (scope != needed), (method, path, scope, status)
+
+
+def test_the_examples_sent_in_order_work(service: RunningService) -> None:
+    http, schemas = service.http(), DESCRIBED["components"]["schemas"]
+
+    def send(kind: str, path: str, method: str = "POST") -> dict[str, Any]:
+        answer = http.request(method, path, json=schemas[kind]["examples"][0])
+        assert answer.status_code in (201, 202, 204), (kind, answer.text)
+        return dict(answer.json()) if answer.content else {}
+
+    workload, profile = send("Workload", "/v1/workloads"), send("Profile", "/v1/profiles")
+    send("NewPlan", "/v1/plans")
+    send("DeriveWorkload", f"/v1/workloads/{workload['id']}/variants")
+    send("DeriveProfile", f"/v1/profiles/{profile['id']}/variants")
+    send("SubmitRun", "/v1/plan-runs")
+    send("SubmitComparison", "/v1/comparisons")
+    node = send("Register", "/v1/nodes")
+    send("Deploy", "/v1/deployments")
+    send("ReportStatus", f"/v1/nodes/{node['id']}/status", "PUT")
+    assert http.get("/v1/deployments/current").json()["not_running"] != []
+    assert send("Rollback", "/v1/deployments/rollback")["rollback_of"] == 1
+
+
 def test_every_request_has_an_example() -> None:
     schemas = DESCRIBED["components"]["schemas"]
     for path, operations in DESCRIBED["paths"].items():
