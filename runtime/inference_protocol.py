@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -231,6 +233,50 @@ def model_metadata(name: str, given: TensorType, answered: TensorType) -> dict[s
     }
 
 
+def model_config(name: str, given: TensorType, answered: TensorType, most_samples: int) -> dict[str, Any]:
+    """What Triton's model configuration extension answers; `dims` are one sample's."""
+    return {
+        "name": name,
+        "platform": "regraft",
+        "backend": "regraft",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": most_samples,
+        "input": [{"name": INPUT, "data_type": f"TYPE_{given.datatype}", "dims": list(given.shape)}],
+        "output": [{"name": OUTPUT, "data_type": f"TYPE_{answered.datatype}", "dims": list(answered.shape)}],
+    }
+
+
+def check_tensor_parameters(parameters: Iterable[str], owner: str) -> None:
+    """Refuse extensions that change where a tensor is, or what is answered. Raises BadRequestError."""
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise BadRequestError(
+                f"{owner} is in shared memory ({name}), which is not offered; send its bytes"
+            )
+        if name == "classification":
+            raise BadRequestError(
+                f"{owner} asks for classification, which is not offered; it is given as it is"
+            )
+
+
+def decompress(body: memoryview, encoding: bytes, limit: int) -> memoryview:
+    """A body sent in gzip or deflate, as Triton's client may. Raises BadRequestError; `limit` is in bytes."""
+    if encoding not in (b"gzip", b"deflate"):
+        raise BadRequestError(
+            f"Content-Encoding {encoding.decode('latin-1')!r} is not taken; send it plain, in gzip or deflate"
+        )
+    # 32: whichever header it has, zlib's or gzip's
+    inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = inflating.decompress(body, limit)
+    except zlib.error as error:
+        raise BadRequestError(f"the body is not {encoding.decode()}: {error}") from None
+    if not inflating.eof:
+        problem = f"is larger than {limit} bytes when unpacked" if len(plain) == limit else "ends too soon"
+        raise BadRequestError(f"the body, in {encoding.decode()}, {problem}")
+    return memoryview(plain)
+
+
 def _json_length(header_length: bytes | None, body_length: int) -> int:
     if header_length is None:
         return body_length
@@ -251,7 +297,9 @@ def _parameters(content: dict[str, Any], owner: str) -> dict[str, Any]:
 
 def _tensor(spec: dict[str, Any], shape: tuple[int, ...], arrived: Tensor, json_bytes: int) -> Tensor:
     binary = arrived.data[json_bytes:]
-    length = _parameters(spec, "the input").get("binary_data_size")
+    parameters = _parameters(spec, "the input")
+    check_tensor_parameters(parameters, "the input")
+    length = parameters.get("binary_data_size")
     if length is None:
         return Tensor(_tensor_from_json(spec, DATATYPES[spec["datatype"]], math.prod(shape)))
     if type(length) is not int or length != len(binary):
@@ -287,6 +335,7 @@ def _wants_binary(content: dict[str, Any], parameters: dict[str, Any]) -> bool:
     if names != [OUTPUT]:
         raise BadRequestError(f'the outputs asked for are {names}; there is one, "{OUTPUT}"')
     own = _parameters(outputs[0], "the output")
+    check_tensor_parameters(own, "the output")
     return own.get("binary_data", parameters.get("binary_data_output")) is True
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "MpsShare",
     "PausedShare",
     "Share",
+    "Use",
     "hold",
     "mps_environment",
     "remove_stale",
@@ -178,6 +179,29 @@ class MpsShare(Share):
             f"the MPS percentage of a running process cannot change (from {self.share_pct:g} to "
             f"{share_pct:g}): start a new process beside it"
         )
+
+
+class Use:
+    """How much of its device this process used, from one question to the next, in percent of the device.
+
+    On a CPU that is its processor time. What a process has used of a GPU under MPS nobody tells, so there it
+    is the fraction of the time in which it ran batches, of its share.
+    """
+
+    def __init__(self, *, on_cpu: bool) -> None:
+        self._on_cpu = on_cpu
+        self._at_s = time.monotonic()
+        self._processor_s = time.process_time()
+        self._busy_s = 0.0
+
+    def since_last_pct(self, busy_s: float, effective_pct: float) -> float:
+        """Since the last call; `busy_s` are the seconds it ran batches, since its start."""
+        at_s, processor_s = time.monotonic(), time.process_time()
+        passed_s = max(at_s - self._at_s, 1e-6)
+        processor_pct = 100 * (processor_s - self._processor_s) / passed_s
+        busy_pct = effective_pct * min(1.0, (busy_s - self._busy_s) / passed_s)
+        self._at_s, self._processor_s, self._busy_s = at_s, processor_s, busy_s
+        return processor_pct if self._on_cpu else busy_pct
 
 
 def _group_for(share_pct: float) -> tuple[Group | None, str]:

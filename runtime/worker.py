@@ -9,7 +9,8 @@ Lines to the parent, each with "event":
 
     born     pid
     ready    endpoints, enforced_by, effective_share_pct, warm_up_s, exec_ms (by batch size)
-    report   once a second: effective_share_pct, busy_s, batches, samples, late, failed (all since the start)
+    report   once a second: effective_share_pct, used_share_pct (in the last second); and since the start:
+             busy_s, batches, samples, late, failed
     fatal    error: why it ends; the exit status is 1
 
 SIGTERM drains: it tells its gateways, goes on until the last of them has hung up, and ends.
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from runtime.batching import Backlog, ExecEstimate
 from runtime.errors import ServingError
+from runtime.shares import Use
 from runtime.transport import Channel, Message, bound_endpoint, clock_ns, listen, machine
 from runtime.transport_arena import Mapping
 
@@ -262,6 +264,7 @@ class Server:
         self._backlog: Backlog[Request] = Backlog()
         self._channels: dict[Channel, Mapping | None] = {}
         self._draining = False
+        self._use = Use(on_cpu=spec.device == "cpu")
         self._counts = {"busy_s": 0.0, "batches": 0, "samples": 0, "late": 0, "failed": 0}
         self._selector = selectors.DefaultSelector()
         self._listeners = [listen(endpoint) for endpoint in spec.endpoints]
@@ -438,7 +441,15 @@ class Server:
 
     def _report(self) -> None:
         counts = {name: round(value, 6) for name, value in self._counts.items()}
-        _say(self._parent, "report", effective_share_pct=self._share.effective_pct(), **counts)
+        effective_pct = self._share.effective_pct()
+        used_pct = self._use.since_last_pct(counts["busy_s"], effective_pct)
+        _say(
+            self._parent,
+            "report",
+            effective_share_pct=effective_pct,
+            used_share_pct=round(used_pct, 3),
+            **counts,
+        )
 
 
 def die_with(parent: int) -> None:

@@ -72,7 +72,7 @@ def test_a_machine_offers_its_devices_and_reports_what_really_runs(cluster: Clus
         text = response.read().decode()
     assert 'regraft_device_allocated_share_pct{gpu="node-a/cpu-0"} 100.0' in text
     assert 'regraft_agent_workers{state="ready"} 2.0' in text
-    assert 'regraft_worker_share_pct{gpu="node-a/cpu-0",instance="0",stage="s0"} 50.0' in text
+    assert 'regraft_worker_share_pct{gpu="node-a/cpu-0",stage="s0",stage_instance="0"} 50.0' in text
 
 
 def test_a_worker_killed_under_load_costs_no_request(cluster: Cluster) -> None:
