@@ -6,11 +6,11 @@ has something; one that fails does not stop the next:
     machine   what there is: driver, torch, `regraft doctor`                                   machine.json
     mps       starts the MPS control daemon, and shows with clients at several shares whether
               each has the multiprocessors of its share, and runs beside others                mps.json
-    tests     the tests marked `gpu`                                                           tests.txt
     profile   every model, layer by layer, at each share and batch, alone and beside a
               neighbour that has the rest of the GPU                                           profiles.json
     serve     fragments of these models planned by `gslice` (every fragment alone) and `graft`
               (re-aligned), their workers as MPS clients of the one GPU, and load              serving.json
+    tests     the tests marked `gpu`                                                           tests.txt
 
 `log.txt` has what all of them said. `--device cpu` tries the same on processor cores. Nothing of the GPU's
 settings is changed.
@@ -34,7 +34,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = ("resnet101", "mobilenet_v2", "vit_b_16", "inception_v3", "vgg11")
-STEPS = ("machine", "mps", "tests", "profile", "serve")
+STEPS = ("machine", "mps", "profile", "serve", "tests")
 # The driver's own tools are here in some containers.
 TOOLS = ("/usr/local/nvidia/bin", "/usr/lib/nvidia", "/usr/lib/wsl/lib")
 LARGEST_TENSOR = 900_000
