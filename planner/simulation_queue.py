@@ -37,14 +37,15 @@ class SimulationSettings:
     - `drop`: whether a request that would be late even in a batch of its own is left out (and counted as not
       on time) instead of run.
     - `batch_time`: how long a batch takes that is smaller than the stage's. `taken`: the exec_ms of the
-      smallest batch in the profile that holds it, `full`: the stage's exec_ms, whatever it holds.
+      smallest batch in the profile that holds it, `full`: the stage's exec_ms, whatever it holds, `between`:
+      as interpolated between the profile's batches, which is nearest to what workers do.
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
     - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
     """
 
     order: Literal["deadline", "arrival"] = "deadline"
     drop: bool = True
-    batch_time: Literal["taken", "full"] = "taken"
+    batch_time: Literal["taken", "full", "between"] = "taken"
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0

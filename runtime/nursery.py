@@ -41,6 +41,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+    # A process that has started CUDA cannot fork workers that use it: NVML is asked whether there is a GPU.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     _import_what_workers_need()
 
     def hatch_model(message: dict[str, object], descriptor: int) -> None:

@@ -73,7 +73,9 @@ def profile_all(wish: Wish) -> list[Path]:
 def _measure_side_by_side(wish: Wish, gpu_type: str, waiting: list[tuple[str, Path]]) -> None:
     cores = sorted(os.sched_getaffinity(0))
     on_cpu = wish.device == "cpu"
-    jobs = min(wish.jobs, len(waiting), len(cores)) if on_cpu else 1
+    jobs = min(wish.jobs, len(waiting), len(cores)) if on_cpu else min(wish.jobs, len(waiting))
+    # Cores are measured side by side; on a GPU models are made ready together and measured in turn.
+    turn = None if on_cpu else threading.Lock()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     pool = ThreadPoolExecutor(jobs)
     halt = threading.Event()
@@ -100,6 +102,7 @@ def _measure_side_by_side(wish: Wish, gpu_type: str, waiting: list[tuple[str, Pa
                         progress=lambda done, _, name: bars.update(bar, completed=done, description=name),
                         halt=halt,
                         neighbour=wish.neighbour,
+                        turn=turn,
                     )
                 formats.write(profile, path)
                 bars.update(bar, description=f"{model} → {path}")
@@ -147,11 +150,19 @@ def _core_of_its_own(cores: list[int]) -> Iterator[int | None]:
 
 def _warn(profile: Profile) -> None:
     """Say where the measurements are worth less than they should be."""
+    cells = len(profile.batches) * len(profile.shares)
+    smoothed = int(profile.measured["smoothed_cells"])
+    if smoothed:
+        _notes.print(
+            f"{profile.model}: noise made {smoothed} of {cells} cells faster at less share, or slower at a "
+            f"smaller batch; smoothed, by up to {profile.measured['smoothed_by_pct']:.1f} %",
+            style="yellow",
+            soft_wrap=True,
+        )
     disturbed = int(profile.measured["disturbed_cells"])
     if disturbed:
         _notes.print(
-            f"{profile.model}: other processes disturbed {disturbed} of "
-            f"{len(profile.batches) * len(profile.shares)} cells (by up to "
+            f"{profile.model}: other processes disturbed {disturbed} of {cells} cells (by up to "
             f"{profile.measured['disturbed_pct']:.0f} %); processor time corrects them, but a quiet machine "
             "measures better (--fresh)",
             style="yellow",

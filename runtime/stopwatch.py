@@ -3,10 +3,14 @@
 It reads what to do as one line of JSON on standard input (`Assignment`), and writes lines of JSON to
 standard output, each with "event":
 
+    traced   nothing: the model is cut, and the device not touched yet; it goes on at the next line of input
     opened   layers, cut_bytes, weight_mb, activation_mb, context_mb, enforced_by, and what measured it
     cell     batch, share, runs, total_ms, interval_pct, layer_ms, processor_ms, effective_pct
-    whole    additivity_error_pct, beyond_layers_ms, handling_ms: what a stage costs beyond its layers
+    whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
+    alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
+    beside   as `cell`, beside a neighbour
     looping  nothing: it runs the model again and again until it is killed (a neighbour for others)
+    end      nothing: all is measured
     error    kind, message: nothing more will come
 
 A run goes through all layers, one after the other, and times each: by the clock and, on a CPU, by the
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
 # A cell whose mean is known to ±2 % (at 95 %) needs no more runs. On a CPU that is the mean processor time:
 # by the clock a run is a whole timer tick's quota longer or shorter, by chance.
 NARROW_PCT = 2.0
+# On a GPU, kernels are loaded, algorithms chosen and clocks raised by the first runs: so many, or so long.
+_WARM_UP_RUNS = {"cpu": 1, "cuda": 5}
+_WARM_UP_S = 0.25
 _MIB = 2**20
 
 
@@ -47,7 +54,8 @@ class Assignment:
 
     `seconds` is divided among the cells by what a run of each is expected to cost; every cell gets
     `min_runs` runs whatever they cost. With `loop` nothing is measured: the model is run at the first
-    batch and share until the process is killed.
+    batch and share until the process is killed. With `beside` every batch is measured again once there is
+    a neighbour; that takes a single share, as MPS has it.
     """
 
     model: str
@@ -61,6 +69,7 @@ class Assignment:
     min_runs: int
     parent: int
     loop: bool = False
+    beside: bool = False
 
 
 def main() -> int:
@@ -129,12 +138,16 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     import torch
 
+    from runtime.arithmetic import exact_arithmetic
     from runtime.models import open_chain
 
     torch.set_num_threads(1)
     share = hold(max(assignment.shares), core=assignment.core, device=assignment.device)
     chain = open_chain(assignment.model, seed=assignment.seed)
     context_mb = _resident_mb()
+    _ = chain.weights_file  # written now, while nobody waits for the device
+    _wait_for_word(parent, "traced")
+    exact = exact_arithmetic()
     course = _Course(chain, assignment.device, share)
     say(
         parent,
@@ -145,6 +158,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
         activation_mb=chain.activation_mb,
         context_mb=course.context_mb or context_mb,
         enforced_by=share.enforced_by,
+        tf32=not exact,
         **identity(assignment.device),
     )
     if assignment.loop:
@@ -174,8 +188,23 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
             say(parent, "cell", batch=batch, share=share_pct, **_cell(course, budget_s, assignment.min_runs))
         if share.enforced_by != "mps":
             share.change(max(assignment.shares))
-        say(parent, "whole", **_whole(chain, course, assignment.min_runs))
+        say(parent, "whole", **_whole(chain, course, max(assignment.batches), assignment.min_runs))
+        if assignment.beside:
+            _wait_for_word(parent, "alone")
+            for batch in assignment.batches:
+                course.prepare(batch)
+                budget_s = assignment.seconds / len(assignment.batches)
+                cell = _cell(course, budget_s, assignment.min_runs)
+                say(parent, "beside", batch=batch, share=assignment.shares[0], **cell)
+    say(parent, "end")
     share.close()
+
+
+def _wait_for_word(parent: TextIO, event: str) -> None:
+    """Say how far this is, and go on when the parent says so; end with a parent that is gone."""
+    say(parent, event)
+    if not sys.stdin.readline():
+        sys.exit(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +233,11 @@ class _Course:
         """Take batches of this size from now on, and run once so that nothing is new to the next run."""
         if len(self.sample) != batch or self.device != "cpu":
             self.sample = self._chain.example(batch).to(self.device)
-            self.run()
+            began = time.perf_counter()
+            for _ in range(_WARM_UP_RUNS[self.device.partition(":")[0]]):
+                self.run()
+                if time.perf_counter() - began > _WARM_UP_S:
+                    break
 
     def run(self) -> _Run:
         """One pass, timed layer by layer; pausing included where that is what enforces the share."""
@@ -263,8 +296,12 @@ def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
     }
 
 
-def _whole(chain: Chain, course: _Course, min_runs: int) -> dict[str, Any]:
-    """How far the whole model as one stage is from the sum of its layers, and what handling a batch costs."""
+def _whole(chain: Chain, course: _Course, batch: int, min_runs: int) -> dict[str, Any]:
+    """How far the whole model as one stage is from the sum of its layers, and what handling a batch costs.
+
+    On a GPU also what of its memory a worker needs besides its weights and activations, at this batch.
+    """
+    context_mb = _cuda_beyond_mb(chain, course, batch) if course.device != "cpu" else 0.0
     course.prepare(1)
     whole = chain.fragment(0, chain.depth, device=course.device)
     whole(course.sample)
@@ -280,6 +317,7 @@ def _whole(chain: Chain, course: _Course, min_runs: int) -> dict[str, Any]:
         "additivity_error_pct": 100.0 * middle_s / statistics.median(layers_s),
         "beyond_layers_ms": 1e3 * max(0.0, middle_s - noise_s),
         "handling_ms": _handling_ms(chain, course.device),
+        "context_mb": context_mb,
     }
 
 
@@ -346,6 +384,20 @@ def _cuda_context_mb(device: str) -> float:
     used_by_all = total - free
     ours = torch.cuda.memory_reserved(index)
     return max(0.0, (used_by_all - ours) / _MIB)
+
+
+def _cuda_beyond_mb(chain: Chain, course: _Course, batch: int) -> float:
+    """What a process takes of the GPU's memory beyond its weights and activations, once it has run.
+
+    To the bare context come the libraries' workspaces, and what the allocator keeps between its blocks.
+    """
+    import torch
+
+    index = torch.device(course.device).index or 0
+    course.prepare(batch)
+    free, total = torch.cuda.mem_get_info(index)
+    planned_mb = sum(chain.weight_mb) + batch * max(chain.activation_mb)
+    return max(course.context_mb, (total - free) / _MIB - planned_mb)
 
 
 if __name__ == "__main__":

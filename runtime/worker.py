@@ -120,10 +120,12 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
 
     import torch
 
+    from runtime.arithmetic import exact_arithmetic
     from runtime.models import open_chain
     from runtime.shares import hold
 
     torch.set_num_threads(1)
+    exact_arithmetic()
     # A CPU worker has its whole core while it loads, or one at 5 percent would take a minute for it; an MPS
     # percentage is fixed when CUDA starts.
     share = hold(spec.share if cuda else 100, core=spec.core, device="cuda" if cuda else "cpu")
