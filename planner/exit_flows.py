@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from planner.exit_survival import relative_survival
 from planner.menu import EPSILON, Menu
 from planner.problem import Draft, DraftStage, Problem
 from planner.profile import Profile
-from planner.workload import Fragment
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,20 +28,6 @@ class Flows:
     load_rps: tuple[float, ...]
     going_on: tuple[dict[int, float], ...]
     reaching: tuple[tuple[float, ...], ...]
-
-
-def relative_survival(profile: Profile, fragment: Fragment) -> dict[int, float]:
-    """For the layer of each exit behind the fragment's start: the fraction of its requests that pass it."""
-    exits = profile.exits or ()
-    fractions = fragment.survival or tuple(item.survival for item in exits)
-    at_start = 1.0
-    found = {}
-    for item, fraction in zip(exits, fractions, strict=True):
-        if item.layer <= fragment.start:
-            at_start = fraction
-        else:
-            found[item.layer] = min(1.0, fraction / at_start) if at_start > 0 else 1.0
-    return found
 
 
 def exits_within(stage: DraftStage, exits: Sequence[int]) -> tuple[int, ...]:

@@ -23,8 +23,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from planner.exit_flows import exits_within, relative_survival, trimmed
+from planner.exit_flows import exits_within, trimmed
 from planner.exit_menu import ALL_SUBSETS, LEAST_SURVIVAL, ExitMenu, LeastMenu
+from planner.exit_survival import relative_survival
 from planner.graft import Tuning, tuned_graft
 from planner.menu import EPSILON, Menu
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
@@ -148,7 +149,7 @@ def _counted(
     for layer, fraction in zip(split, survival, strict=True):
         if layer > fragment.start:
             factors.append(passing[layer] / max(LEAST_SURVIVAL, fraction))
-    return replace(fragment, rate_rps=fragment.rate_rps * pick(factors))
+    return replace(fragment, rate_rps=fragment.rate_rps * max(LEAST_SURVIVAL, pick(factors)))
 
 
 class _Planner:
@@ -227,7 +228,9 @@ class _Planner:
                 solved.append(part.draft(self._solve(part.counted, everybody, limit, f"{model} with exits")))
             drafts["split"] = min(drafts["split"], _together(solved), key=self._price)
         drafts.update(self._baselines(model, numbers))
-        bound = self._bound(model, numbers, split, BOUND * time_limit_s)
+        bound = None
+        if plain.lower_bound is not None:
+            bound = self._bound(model, numbers, split, BOUND * time_limit_s)
         # Of equals the one without exits.
         taken = min(drafts, key=lambda name: self._price(drafts[name]) * (1 + EPSILON * (name != "none")))
         best = drafts[taken]
@@ -299,7 +302,7 @@ class _Planner:
     def _bound(
         self, model: str, numbers: Sequence[int], split: tuple[int, ...], time_limit_s: float
     ) -> float | None:
-        """A bound on every plan of the model, whatever exits it uses; None where the strategy has none."""
+        """A bound on every plan of the model, whatever exits it uses; None once the search was stopped."""
         if self._settings.stopped:
             return None
         plain, fragments = self._problem.menus[model], _fragments(self._problem, numbers)

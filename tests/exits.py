@@ -15,7 +15,7 @@ def with_exits(
     layers: Sequence[int] | None = None,
     ramp: float = 0.15,
 ) -> Profile:
-    """The profile with exits spread evenly (or at `layers`); a ramp takes `ramp` times a mean layer's time."""
+    """The profile with exits spread evenly (or at `layers`); a ramp takes `ramp` of a mean layer's time."""
     count = len(survival)
     if layers is None:
         layers = [(number + 1) * profile.depth // (count + 1) for number in range(count)]
