@@ -42,11 +42,12 @@ class Listed:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests so far: by HTTP status, by fragment, and how long they took by entry."""
+    """What became of the requests so far: by HTTP status, by fragment, exit and entry."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     on_time: Counter[str] = field(default_factory=Counter)
+    left: Counter[tuple[str, int]] = field(default_factory=Counter)
     seconds: dict[tuple[str, int], Distribution] = field(default_factory=dict)
 
     def answer(self, route: Route, total_ms: float, budget_ms: float) -> None:
@@ -143,6 +144,8 @@ class Gateway:
                 self.tally.statuses[error.status] += 1
                 done(error)
             else:
+                if job.left is not None:
+                    self.tally.left[route.fragment, job.left] += 1
                 total_ms = (clock_ns() - arrived_ns) / 1e6
                 self.tally.answer(route, total_ms, budget_ms)
                 shape = (samples, *last.shape)
@@ -319,7 +322,13 @@ class Gateway:
             instance.close()
             return
         kind = StageKind(
-            hello["model"], hello["start"], hello["end"], hello["batch"], float(hello["share"]), gpu
+            hello["model"],
+            hello["start"],
+            hello["end"],
+            hello["batch"],
+            float(hello["share"]),
+            gpu,
+            tuple(hello.get("exits", ())),
         )
         pool = self.pools.get(kind)
         if pool is None:
