@@ -19,8 +19,9 @@ the profile's. Of a fragment that enters at p, the fraction σ(x) / σ(p) goes o
 its way, where σ(p) is that of the last exit at p or before it (1 where there is none). Of a batch b in a
 stage, b · ρ(ℓ) is there at layer ℓ: ρ is what goes on past the last exit in use between i and ℓ, as a part of
 what enters, over all routes through the stage; 1 before the first. expected_ms is stage_overhead_ms + Σ over
-layers and ramps of their latency at b · ρ, between measured batches by straight lines, below the least as
-there. A ramp runs what comes to it, the layers after it what goes on. Where nobody leaves it is exec_ms.
+layers and ramps of their latency at b · ρ samples: between measured batches by straight lines, below the
+least as there, and below one sample in proportion, since a batch that everybody left is not run. A ramp runs
+what comes to it, the layers after it what goes on. Where nobody leaves it is exec_ms.
 
 What a verdict cannot show is that *no* valid plan has less than `lower_bound`; that is the solver's proof.
 It does show that the bound does not contradict the plan that carries it.
@@ -124,7 +125,7 @@ def expected_ms(
     if exec_ms(profile, start, end, batch, share, tuple(going_on)) is None:
         return None
     return profile.stage_overhead_ms + _sum(
-        ms for _, _, ms in _pieces(profile, start, end, batch, share, going_on)
+        ms for _, ms in _pieces(profile, start, end, batch, share, going_on)
     )
 
 
@@ -237,18 +238,25 @@ def _usable(profile: Profile, start: int, end: int, exits: Sequence[int]) -> boo
 
 
 def _pieces(
-    profile: Profile, start: int, end: int, batch: int, share: float, going_on: Mapping[int, float]
-) -> Iterator[tuple[int, float, float]]:
-    """Layers and ramps of a stage in their order: (layer, fraction of the batch that runs it, its latency).
+    profile: Profile,
+    start: int,
+    end: int,
+    batch: int,
+    share: float,
+    going_on: Mapping[int, float],
+    least: float = 0.0,
+) -> Iterator[tuple[int, float]]:
+    """Layers and ramps of a stage in their order: (layer, its latency for what is left of the batch).
 
-    A ramp comes as a piece of the layer before its cut point.
+    A ramp comes as a piece of the layer before its cut point. At least `least` samples are taken to be left.
     """
     here = 1.0
     ramps = {item.layer: item for item in profile.exits or () if item.layer in going_on}
     for layer in range(start, end):
-        yield layer, here, _between(profile, profile.latency_ms[layer], batch, share, here)
+        samples = max(least, batch * here)
+        yield layer, _between(profile, profile.latency_ms[layer], batch, share, samples)
         if (ramp := ramps.get(layer + 1)) is not None:
-            yield layer, here, _between(profile, ramp.ramp_ms, batch, share, here)
+            yield layer, _between(profile, ramp.ramp_ms, batch, share, samples)
             here = going_on[layer + 1]
 
 
@@ -257,10 +265,10 @@ def _between(
     cells: Sequence[Sequence[float | None]],
     batch: int,
     share: float,
-    fraction: float,
+    samples: float,
 ) -> float:
-    """The latency of batch · fraction samples, by straight lines between batches measured up to `batch`."""
-    s, samples = profile.shares.index(share), batch * fraction
+    """The latency of so many samples, by straight lines between the batches measured up to `batch`."""
+    s = profile.shares.index(share)
     measured = sorted(
         (size, cell)
         for size, row in zip(profile.batches, cells, strict=True)
@@ -269,7 +277,7 @@ def _between(
     above = next(number for number, (size, _) in enumerate(measured) if size >= samples or size == batch)
     size, cell = measured[above]
     if above == 0 or size == samples:
-        return cell
+        return cell * min(1.0, samples)
     smaller, less = measured[above - 1]
     return less + (cell - less) * (samples - smaller) / (size - smaller)
 
@@ -472,7 +480,9 @@ def _route_expected_ms(case: _Case, fragment: Fragment, route: Route) -> float:
         going_on = case.flows.going_on(stage)
         parts.append(here * profile.stage_overhead_ms)
         reached = stage.start
-        for layer, _, ms in _pieces(profile, stage.start, stage.end, stage.batch, stage.share, going_on):
+        # Where a request still is, at least one sample runs.
+        pieces = _pieces(profile, stage.start, stage.end, stage.batch, stage.share, going_on, least=1.0)
+        for layer, ms in pieces:
             if layer > reached and layer in going_on:
                 here = min(here, survival(profile, fragment, layer))
             reached = layer

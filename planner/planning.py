@@ -17,6 +17,8 @@ from typing import cast
 from planner import formats, laws
 from planner.bounds import quick_bound
 from planner.errors import Complaint, InfeasibleError, InputError, InvalidPlanError
+from planner.exit_flows import exits_within, expected_ms, flows, menus_of, route_expected_ms
+from planner.exiting import with_exits
 from planner.explaining import why_not
 from planner.menu import Menu
 from planner.placement import place
@@ -35,6 +37,9 @@ STRATEGIES = {
     "static": "planner.static:static",
     "static+": "planner.static:static_plus",
     "nexus": "planner.nexus:nexus",
+    "multi-exit": "planner.pame:multi_exit",
+    "pame": "planner.pame:pame",
+    "e3": "planner.e3:e3",
     "graft": "planner.graft:graft",
     "optimal": "planner.optimal:optimal",
     "optimal-one": "planner.optimal:optimal_one",
@@ -42,6 +47,9 @@ STRATEGIES = {
 
 # The source of complaints about documents that are right alone but do not fit together.
 TOGETHER = "workload and profiles"
+
+# These use exits where a profile has some; what they do without exits, they do where it has none.
+WITH_EXITS = ("graft", "optimal", "optimal-one")
 
 # A bound this close to the share is the share: both are sums of doubles.
 CLOSED = 1e-9
@@ -90,7 +98,8 @@ def find_strategy(name: str) -> Strategy:
             "settings", [Complaint(place="strategy", problem=f"is {name!r}", cure=f"one of {known}")]
         )
     module, function = STRATEGIES[name].split(":")
-    return cast(Strategy, getattr(import_module(module), function))
+    found = cast(Strategy, getattr(import_module(module), function))
+    return with_exits(found) if name in WITH_EXITS else found
 
 
 def prepare(
@@ -211,12 +220,24 @@ def _finish(
     """Names, sums, placement and proof for a draft."""
     stages, names = _stages(problem, draft)
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
+    leaving = flows(problem, draft) if any(stage.exits for stage in stages) else None
     routes = []
-    for route in draft.routes:
+    for position, route in enumerate(draft.routes):
         passed = tuple(names[number] for number in route.stages)
         worst_ms = sum(2 * exec_ms[name] for name in passed)
         fragment = problem.fragments[route.fragment].id
-        routes.append(Route(fragment=fragment, fraction=route.fraction, stages=passed, worst_ms=worst_ms))
+        mean_ms = None
+        if leaving is not None and any(leaving.going_on[number] for number in route.stages):
+            mean_ms = route_expected_ms(problem, draft, position, leaving)
+        routes.append(
+            Route(
+                fragment=fragment,
+                fraction=route.fraction,
+                stages=passed,
+                worst_ms=worst_ms,
+                expected_ms=mean_ms,
+            )
+        )
     placement: tuple[Placed, ...] = ()
     if workload.gpus is not None:
         placement = place(stages, workload.gpus, profiles)
@@ -263,11 +284,14 @@ def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int
         ),
     )
     names = {number: f"s{position}" for position, number in enumerate(order)}
+    menus = menus_of(problem, draft)
+    leaving = flows(problem, draft) if draft.menus else None
     stages = []
     for number in order:
         drafted = draft.stages[number]
-        menu = problem.menus[drafted.model]
+        menu = menus[drafted.model]
         column = menu.columns[drafted.column]
+        exits = exits_within(drafted, column.exits)
         stages.append(
             Stage(
                 id=names[number],
@@ -278,7 +302,9 @@ def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int
                 batch=column.batch,
                 share=column.share,
                 instances=drafted.instances,
-                exec_ms=float(menu.exec_ms(drafted.start, drafted.end)[drafted.column]),
+                exec_ms=menu.stage_exec_ms(drafted.start, drafted.end, drafted.column),
+                exits=exits,
+                expected_ms=expected_ms(problem, draft, number, leaving) if leaving and exits else None,
             )
         )
     return tuple(stages), names

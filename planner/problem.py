@@ -93,9 +93,11 @@ class Draft:
     """A plan by numbers.
 
     `lower_bound` holds for every valid plan (law 6), or is None; `notes` go into the plan's provenance.
+    `menus` are those whose columns the stages name, for models where they are not the problem's.
     """
 
     stages: tuple[DraftStage, ...]
     routes: tuple[DraftRoute, ...]
     lower_bound: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    menus: dict[str, Menu] = field(default_factory=dict)

@@ -180,6 +180,7 @@ class SupervisedWorker:
             device=device.uuid or "cpu",
             gpu=device.id,
             memory_mb=signature.memory_mb,
+            exits=signature.exits,
             endpoints=tuple(endpoints),
             seed=nest.seed,
             parent=os.getpid(),

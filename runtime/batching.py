@@ -107,6 +107,14 @@ class Backlog(Generic[Item]):
     def __len__(self) -> int:
         return len(self._heap)
 
+    def items(self) -> list[Item]:
+        """What is queued, in no order."""
+        return [entry.item for entry in self._heap]
+
+    def earliest_deadline_ns(self) -> int:
+        """The deadline of the most urgent; there must be one."""
+        return self._heap[0].deadline_ns
+
     def put(self, item: Item, *, deadline_ns: int, samples: int) -> None:
         """Queue a request."""
         self._order += 1

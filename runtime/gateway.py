@@ -49,7 +49,7 @@ class Listed:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests so far: by HTTP status, by fragment, and how long they took by entry.
+    """What became of the requests so far: by HTTP status, fragment and exit, and how long they took by entry.
 
     A fragment's requests are answered, dropped (they could not be on time), failed, or refused before they
     were queued; `on_time` are those of the answered that were within their budget.
@@ -61,6 +61,7 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    left: Counter[tuple[str, int]] = field(default_factory=Counter)
     seconds: dict[tuple[str, int], Distribution] = field(default_factory=dict)
 
     def answer(self, route: Route, total_ms: float, budget_ms: float) -> None:
@@ -169,6 +170,8 @@ class Gateway:
                 self.tally.fail(route, error)
                 done(error)
             else:
+                if job.left is not None:
+                    self.tally.left[route.fragment, job.left] += 1
                 total_ms = (clock_ns() - arrived_ns) / 1e6
                 self.tally.answer(route, total_ms, budget_ms)
                 shape = (samples, *last.shape)
@@ -345,7 +348,13 @@ class Gateway:
             instance.close()
             return
         kind = StageKind(
-            hello["model"], hello["start"], hello["end"], hello["batch"], float(hello["share"]), gpu
+            hello["model"],
+            hello["start"],
+            hello["end"],
+            hello["batch"],
+            float(hello["share"]),
+            gpu,
+            tuple(hello.get("exits", ())),
         )
         pool = self.pools.get(kind)
         if pool is None:

@@ -24,6 +24,10 @@ class Sent(NamedTuple):
     output: Tensor | None
 
 
+# The numbers of an item of "done": id, samples, bytes, place, copied; the layer of an exit may follow.
+_ITEM = 5
+
+
 class Link(asyncio.BufferedProtocol):
     """Sends jobs, takes answers. `on_ready` is called once it can be used, `on_lost` when it is gone."""
 
@@ -180,18 +184,21 @@ class Link(asyncio.BufferedProtocol):
         pool = self.pool
         assert pool is not None
         now_ns = clock_ns()
-        pool.estimate.record(batch, exec_ms, now_ns)
-        pool.execs.observe(exec_ms / 1000)
-        pool.batches.observe(batch)
         settled = self._settle([item[0] for item in items])
-        # What was sent ahead runs now.
-        self._waiting.clear()
-        if self.outstanding:
-            self._started(sum(sent.job.samples for sent in self.outstanding.values()))
-        # The worker first, then the clients: it is free and they are many.
-        pool.dispatch()
+        # Who leaves by an exit is answered while the batch runs on.
+        early = bool(items) and len(items[0]) > _ITEM
+        if not early:
+            pool.estimate.record(batch, exec_ms, now_ns)
+            pool.execs.observe(exec_ms / 1000)
+            pool.batches.observe(batch)
+            # What was sent ahead runs now.
+            self._waiting.clear()
+            if self.outstanding:
+                self._started(sum(sent.job.samples for sent in self.outstanding.values()))
+            # The worker first, then the clients: it is free and they are many.
+            pool.dispatch()
         position = 0
-        for sent, (_, _, length, place, copied) in zip(settled, items, strict=True):
+        for sent, (_, _, length, place, copied, *exits) in zip(settled, items, strict=True):
             job = sent.job
             job.copied += copied
             if place and sent.output is not None:
@@ -200,7 +207,10 @@ class Link(asyncio.BufferedProtocol):
                 output = Tensor(payload[position : position + length])
                 position += length
                 job.copied += length
-            job.advance(output, exec_ms, batch, now_ns)
+            if exits:
+                job.leave(output, exec_ms, batch, now_ns, exits[0])
+            else:
+                job.advance(output, exec_ms, batch, now_ns)
 
     def _place(self, job: Job) -> Tensor | None:
         """Put what is to be read into the arena, if it is not there yet, and make room for the answer."""

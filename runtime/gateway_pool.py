@@ -20,6 +20,7 @@ from runtime.transport import clock_ns
 from runtime.transport_arena import Tensor
 
 if TYPE_CHECKING:
+    from runtime.filling import Filling
     from runtime.gateway_link import Link
 
 # A request whose workers die under it may be what kills them: it is not tried for ever.
@@ -41,6 +42,7 @@ class StageKind(NamedTuple):
     batch: int
     share: float
     gpu: str
+    exits: tuple[int, ...] = ()
 
 
 class Hop(NamedTuple):
@@ -71,6 +73,7 @@ class Job:
     position: int = 0
     queued_ns: int = 0
     attempts: int = 0
+    left: int | None = None  # the layer of the exit by which it left
     times: list[StageTime] = field(default_factory=list)
 
     def enter(self) -> None:
@@ -80,10 +83,7 @@ class Job:
 
     def advance(self, output: Tensor, exec_ms: float, batch: int, now_ns: int) -> None:
         """The stage at `position` has answered."""
-        hop = self.hops[self.position]
-        waited_ms = max(0.0, (now_ns - self.queued_ns) / _NS_PER_MS - exec_ms)
-        hop.pool.waits.observe(waited_ms / 1000)
-        self.times.append(StageTime(hop.stage, waited_ms, exec_ms, batch))
+        self._note(exec_ms, batch, now_ns)
         self.tensor = output
         self.position += 1
         self.attempts = 0
@@ -91,6 +91,19 @@ class Job:
             self.finish(self, None)
         else:
             self.enter()
+
+    def _note(self, exec_ms: float, batch: int, now_ns: int) -> None:
+        hop = self.hops[self.position]
+        waited_ms = max(0.0, (now_ns - self.queued_ns) / _NS_PER_MS - exec_ms)
+        hop.pool.waits.observe(waited_ms / 1000)
+        self.times.append(StageTime(hop.stage, waited_ms, exec_ms, batch))
+
+    def leave(self, output: Tensor, exec_ms: float, batch: int, now_ns: int, layer: int) -> None:
+        """The stage at `position` has let it go: this is its answer."""
+        self._note(exec_ms, batch, now_ns)
+        self.left = layer
+        self.tensor = output
+        self.finish(self, None)
 
     def stage_deadline_ns(self) -> int:
         """When the stage at `position` must have answered, for the later ones to be on time."""
@@ -137,6 +150,8 @@ class Pool:
         # What its workers take and give, as the first of them said.
         self.types: tuple[TensorType, TensorType] | None = None
         self.output_bytes = 0
+        # Behind an exit, what makes its batches full again.
+        self.filling: Filling | None = None
         # For the metrics.
         self.waits = Distribution.of_seconds()
         self.execs = Distribution.of_seconds()
@@ -184,6 +199,8 @@ class Pool:
     def dispatch(self) -> None:
         """Give what is queued to whoever is free, or nearly."""
         if not len(self.backlog):
+            return
+        if self.filling is not None and self.filling.holds(self):
             return
         active = [member for member in self.members if member.takes_work]
         for member in active:

@@ -109,6 +109,11 @@ class Chain:
             calibrate=self.calibrate,
         )
 
+    @property
+    def own_weights_name(self) -> str:
+        """The file that is taken for the model's weights in the directory `REGRAFT_WEIGHTS`."""
+        return weights.own_name(self.name.split(":")[0] if self.calibrate else self.name)
+
     def fragment(self, start: int, end: int, *, device: str | torch.device = "cpu") -> nn.Module:
         """Layers `[start, end)` in eval mode, holding their weights and no others.
 

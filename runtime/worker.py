@@ -70,6 +70,7 @@ class WorkerSpec:
     gpu: str = ""
     memory_mb: float | None = None
     seed: int = 0
+    exits: tuple[int, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -78,7 +79,7 @@ class WorkerSpec:
         known = {f.name for f in fields(cls)}
         if unknown := set(data) - known:
             raise ServingError(f"worker specification: unknown {', '.join(sorted(unknown))}")
-        return cls(**{**data, "endpoints": tuple(data["endpoints"])})
+        return cls(**{**data, "endpoints": tuple(data["endpoints"]), "exits": tuple(data.get("exits", ()))})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,7 +134,7 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
         stack.callback(share.close)
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
-        stage = Stage(spec, chain, "cuda" if cuda else "cpu")
+        stage = _stage(spec, chain, "cuda" if cuda else "cpu")
         if not cuda:
             share.change(spec.share)
         stage.warm_up()
@@ -150,6 +151,14 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
             exec_ms=stage.estimate.table(),
         )
         server.serve()
+
+
+def _stage(spec: WorkerSpec, chain: Chain, device: str) -> Stage:
+    if not spec.exits:
+        return Stage(spec, chain, device)
+    from runtime.exit_stage import ExitStage
+
+    return ExitStage(spec, chain, device)
 
 
 class Stage:
@@ -253,6 +262,8 @@ class Executed(NamedTuple):
     exec_ms: float
     samples: int
     joined: bool
+    # Whom the answers are for, where some have left on the way.
+    requests: Sequence[Request] | None = None
 
 
 class Server:
@@ -267,6 +278,10 @@ class Server:
         self._channels: dict[Channel, Mapping | None] = {}
         self._draining = False
         self._use = Use(on_cpu=spec.device == "cpu")
+        self._gone: set[int] = set()  # of the batch in execution, by the identity of the request
+        self._batch: list[Request] = []
+        if hasattr(stage, "let_go"):
+            stage.let_go = self._let_go
         self._counts = {"busy_s": 0.0, "batches": 0, "samples": 0, "late": 0, "failed": 0}
         self._selector = selectors.DefaultSelector()
         self._listeners = [listen(endpoint) for endpoint in spec.endpoints]
@@ -320,14 +335,17 @@ class Server:
         if not taken.batch:
             return
         began = time.monotonic()
+        self._gone.clear()
+        self._batch = taken.batch
         try:
             executed = self._stage.execute(taken.batch)
         except Exception as error:  # whatever a user's model raises: its senders are told, the rest goes on
-            self._counts["failed"] += len(taken.batch)
-            for channel, group in _by_channel(taken.batch):
+            failed = [request for request in taken.batch if id(request) not in self._gone]
+            self._counts["failed"] += len(failed)
+            for channel, group in _by_channel(failed):
                 self._tell(channel, ["failed", f"{type(error).__name__}: {error}", *(r.id for r in group)])
             return
-        self._answer(taken.batch, executed)
+        self._answer(taken.batch if executed.requests is None else executed.requests, executed)
         self._counts["busy_s"] += executed.exec_ms / 1e3
         self._counts["batches"] += 1
         self._counts["samples"] += executed.samples
@@ -346,8 +364,30 @@ class Server:
             else:
                 items.append([request.id, request.samples, len(answer), 0, copied])
                 beside.append(answer)
+        if executed.requests is not None:  # whoever had nobody left is told that the batch is over
+            for request in self._batch:
+                told.setdefault(request.channel, ([], []))
         for channel, (items, beside) in told.items():
             self._tell(channel, ["done", items, executed.exec_ms, executed.samples], beside)
+
+    def _let_go(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[memoryview],
+        exec_ms: float,
+        samples: int,
+        layer: int,
+    ) -> None:
+        """Answer those who leave by an exit while the batch runs on."""
+        self._gone.update(id(request) for request in requests)
+        told: dict[Channel, tuple[list[list[int]], list[memoryview]]] = {}
+        for request, answer in zip(requests, answers, strict=True):
+            items, beside = told.setdefault(request.channel, ([], []))
+            copied = len(request.tensor)
+            items.append([request.id, request.samples, len(answer), 0, copied, layer])
+            beside.append(answer)
+        for channel, (items, beside) in told.items():
+            self._tell(channel, ["done", items, exec_ms, samples], beside)
 
     def _read(self, source: Any) -> None:
         if isinstance(source, Channel):
@@ -383,6 +423,7 @@ class Server:
                     "end": spec.end,
                     "batch": spec.batch,
                     "share": spec.share,
+                    "exits": list(spec.exits),
                     "input": [_datatype(stage.input_dtype), list(stage.input_shape)],
                     "output": [_datatype(stage.output_dtype), list(stage.output_shape)],
                     "output_bytes": stage.output_bytes,

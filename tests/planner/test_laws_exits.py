@@ -124,7 +124,7 @@ def test_a_fragments_own_survival_stands_for_the_profiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "expected"), [(0.0, 2.0), (0.9, 2.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)]
+    ("samples", "expected"), [(0.0, 0.0), (0.9, 1.8), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)]
 )
 def test_fewer_samples_take_what_lies_between_the_batches_measured(samples: float, expected: float) -> None:
     found_ms = laws.expected_ms(PROFILE, 0, 2, 4, 20, {1: samples / 4})
@@ -142,8 +142,8 @@ def test_cells_that_were_not_measured_are_passed_over_below_the_batch_and_forbid
     some = replace(
         PROFILE, latency_ms=(((2.0,), (5.0,)), ((None,), (5.0,)), ((2.0,), (None,)), ((2.0,), (5.0,)))
     )
-    assert laws.expected_ms(some, 0, 2, 4, 20, {1: 0.1}) == pytest.approx(0.5 + 5 + 4 + 5)
-    assert laws.expected_ms(some, 0, 3, 4, 20, {1: 0.1}) is None
+    assert laws.expected_ms(some, 0, 2, 4, 20, {1: 0.5}) == pytest.approx(0.5 + 5 + 4 + 5)
+    assert laws.expected_ms(some, 0, 3, 4, 20, {1: 0.5}) is None
     ramps = tuple(replace(item, ramp_ms=((1.0,), (None,))) for item in PROFILE.exits or ())
     no_ramp = replace(PROFILE, exits=ramps)
     assert laws.exec_ms(no_ramp, 0, 2, 4, 20) == 10.5
