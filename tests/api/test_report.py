@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
+from api.command_line import regraft
 from api.pictures.account import Account
 from api.pictures.closing import Reading, closing_picture
 from api.pictures.flow import flow_picture, hidden_note
@@ -66,11 +66,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def report(folder: Path, made: str, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from api.command_line import main; main()", "report", made]
-    return subprocess.run(
-        [*command, "--output", "report.html", *more], cwd=folder, capture_output=True, text=True, check=False
-    )
+def report(folder: Path, made: str, *more: str) -> Result:
+    """The command, in this process; file names are of the folder."""
+    arguments = [str(folder / name) if name.endswith(".json") else name for name in (made, *more)]
+    command = ["report", *arguments, "--output", str(folder / "report.html")]
+    return CliRunner().invoke(regraft, command)
 
 
 ALL = ("--workload", "workload.json", "--profile", "resnet101.json", "--profile", "vit_b_16.json")
@@ -79,7 +79,7 @@ ALL = ("--workload", "workload.json", "--profile", "resnet101.json", "--profile"
 @pytest.mark.parametrize(("made", "more"), [("plan.json", ALL), ("plan.json", ()), ("result.json", ALL)])
 def test_it_is_one_file_that_loads_nothing(files: Path, made: str, more: tuple[str, ...]) -> None:
     done = report(files, made, *more)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     text = (files / "report.html").read_text()
     assert "default-src 'none'" in text
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"|url\(|@import|<script', text) == []
@@ -87,7 +87,7 @@ def test_it_is_one_file_that_loads_nothing(files: Path, made: str, more: tuple[s
 
 
 def test_it_says_what_the_plan_says(files: Path) -> None:
-    assert report(files, "plan.json", *ALL).returncode == 0
+    assert report(files, "plan.json", *ALL).exit_code == 0
     text = (files / "report.html").read_text()
     plan = formats.read(Plan, files / "plan.json")
     for stage in plan.stages:
@@ -101,7 +101,7 @@ def test_it_says_what_the_plan_says(files: Path) -> None:
 
 
 def test_a_comparison_has_every_strategy_and_the_bound(files: Path) -> None:
-    assert report(files, "result.json", *ALL, "--title", "A & B <i>").returncode == 0
+    assert report(files, "result.json", *ALL, "--title", "A & B <i>").exit_code == 0
     text = (files / "report.html").read_text()
     assert "<title>A &amp; B &lt;i&gt;</title>" in text
     for name in ("gslice", "graft", "nexus"):
@@ -110,7 +110,7 @@ def test_a_comparison_has_every_strategy_and_the_bound(files: Path) -> None:
 
 
 def test_pictures_as_files_are_svg(files: Path, tmp_path: Path) -> None:
-    assert report(files, "result.json", *ALL, "--svg", str(tmp_path / "svg")).returncode == 0
+    assert report(files, "result.json", *ALL, "--svg", str(tmp_path / "svg")).exit_code == 0
     written = sorted(path.name for path in (tmp_path / "svg").iterdir())
     assert "sides.svg" in written
     assert "graft-flow-resnet101.svg" in written
@@ -123,7 +123,7 @@ def test_pictures_as_files_are_svg(files: Path, tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("{", "Invalid JSON"),
-        ("[]", "plan"),
+        ("[]", "expected an object"),
         ('{"format": "regraft.comparison/v1"}', "rows, plans: are not there"),
         ('{"format": "regraft.comparison/v1", "rows": [{"x": 1}], "plans": {}}', "rows[0]"),
         ('{"format": "regraft.comparison/v1", "rows": [], "plans": {"a": {}}}', "plans.a"),
@@ -133,14 +133,14 @@ def test_a_file_that_is_neither_is_refused(files: Path, content: str, told: str)
     (files / "wrong.json").write_text(content)
     (files / "report.html").unlink(missing_ok=True)
     done = report(files, "wrong.json")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "wrong.json" in done.stderr
     assert told in done.stderr
     assert not (files / "report.html").exists()
 
 
 def test_it_opens_offline_in_a_browser(files: Path, open_page: Callable[..., Page]) -> None:  # noqa: F811
-    assert report(files, "result.json", *ALL).returncode == 0
+    assert report(files, "result.json", *ALL).exit_code == 0
     for width, dark in ((1440, False), (390, True)):
         page = open_page(width=width, dark=dark)
         page.context.set_offline(True)

@@ -93,7 +93,7 @@ def test_submit_watch_compare_deploy_and_roll_back(
 
     # Submit: the demo's workload needs nothing but a click.
     page.get_by_role("link", name="Submit a workload").first.click()
-    page.get_by_label("Seconds each may search").fill("5")
+    page.get_by_label("Seconds each may search").fill("3")
     shoot(page, "03-submit")
     page.get_by_role("button", name="Plan it").click()
 
@@ -154,14 +154,16 @@ def test_submit_watch_compare_deploy_and_roll_back(
         shoot(page, "07-rolled-back")
     finally:
         agent.stop()
-    assert [entry.action for entry in service.client().audit()[:3]] == ["rollback", "deploy", "deploy"]
+    entries = service.http("deploy").get("/v1/audit").json()["items"]
+    done = [entry["action"] for entry in entries if entry["action"] in ("deploy", "rollback")]
+    assert done == ["rollback", "deploy", "deploy"]
 
 
 def test_a_running_solve_is_followed_live_and_stopped(
     service: RunningService, state: object, open_page: Opener
 ) -> None:
     profile = make_profile("deep", "cpu", layers=30, seed=5)
-    workload = make_workload([profile], fragments=60, seed=5)
+    workload = make_workload([profile], fragments=30, seed=5)
     client = service.client()
     run = client.submit_run(
         workload=client.create_workload(workload),
@@ -235,10 +237,10 @@ def test_everything_can_be_done_by_keyboard(service: RunningService, key: str, o
             "[document.activeElement.name || document.activeElement.textContent.trim(),"
             " getComputedStyle(document.activeElement).outlineStyle]"
         )
-        if name == "" or name.startswith("Skip"):
-            break
         reached.add(name)
         assert outline != "none", name
+        if name == "Plan it":
+            break
     assert {"source", "strategies", "time_limit_s", "queueing", "infeasible", "Plan it"} <= reached
 
 
@@ -249,7 +251,7 @@ def test_a_screen_reader_finds_nothing_serious_and_nothing_overflows(
 
     client = service.client()
     plan, run = client.plans()[0], client.runs()[0]
-    comparison = client.comparisons()[0]
+    comparison = service.http("read").get("/v1/comparisons").json()["items"][0]["id"]
     others = [item.id for item in client.plans() if item.id != plan.id]
     paths = {
         "runs": "/runs",
@@ -257,26 +259,26 @@ def test_a_screen_reader_finds_nothing_serious_and_nothing_overflows(
         "plans": "/plans",
         "plan": f"/plans/{plan.id}",
         "compare": "/compare",
-        "comparison": f"/compare/{comparison.id}",
+        "comparison": f"/compare/{comparison}",
         "difference": f"/compare/plans?before={others[0]}&after={plan.id}",
         "nodes": "/nodes",
         "submit": "/submit",
         "nothing": "/nothing",
     }
     found = []
-    for width, dark in ((1440, False), (1440, True), (390, False), (390, True)):
+    for width, dark in ((1440, False), (390, True)):
         # Only so that axe may run in the page; that the policy holds, the other tests say.
         page = open_page(width=width, dark=dark, state=state, csp=False)
+        # The second time only what differs is looked at: the contrast of the other colours.
+        rules = {"runOnly": ["color-contrast", "target-size"]} if dark else None
         for name, path in paths.items():
             page.goto(service.address + path)
             shoot(page, f"{name}-{width}-{'dark' if dark else 'light'}")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
-            # What differs between them is the contrast of the colours.
-            if width == 1440 or not dark:
-                found += [
-                    (name, width, dark, violation["id"], violation["nodes"][0]["html"][:200])
-                    for violation in Axe().run(page).response["violations"]
-                ]
+            found += [
+                (name, width, dark, violation["id"], violation["nodes"][0]["html"][:200])
+                for violation in Axe().run(page, options=rules).response["violations"]
+            ]
     assert found == []
 
 
@@ -287,7 +289,7 @@ def big_plan() -> tuple[object, list[object], Plan]:
     ]
     gpus = [Gpu(id=f"gpu-{n}", type="v100", memory_mb=80_000.0) for n in range(200)]
     workload = make_workload(
-        profiles, fragments=5000, budgets=(4.0, 12.0), rates=(1.0, 12.0), gpus=None, seed=2
+        profiles, fragments=5000, budgets=(4.0, 12.0), rates=(10.0, 90.0), gpus=None, seed=2
     )
     plan = make_plan(workload, profiles, strategy="gslice+", settings=PlanSettings(time_limit_s=5))
     placed, free = [], [100.0] * len(gpus)
