@@ -75,13 +75,13 @@ async def read_nodes(
     _visitor: Reader,
     workers: Annotated[int, Query(ge=1, le=10**7)] = 1,
     fragments: Annotated[int, Query(ge=1, le=10**7)] = 1,
-    cursor: Annotated[str | None, Query(pattern=CURSOR)] = None,
+    cursor: Annotated[str, Query(pattern=rf"^$|{CURSOR}")] = "",
     deployed: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
 ) -> Response:
     """What runs."""
     observed = await house.observatory.look()
     part = "hx-request" in request.headers
-    values = await run_in_threadpool(_seen, house, observed, workers, fragments, None if part else cursor)
+    values = await run_in_threadpool(_seen, house, observed, workers, fragments, cursor)
     template = "nodes_live.html" if part else "nodes.html"
     return await run_in_threadpool(render, request, template, deployed=deployed, problem=None, **values)
 
@@ -105,7 +105,7 @@ async def roll_back(request: Request, house: TheHouse, visitor: AnyVisitor, form
         )
     except ConflictError as error:
         observed = await house.observatory.look()
-        values = await run_in_threadpool(_seen, house, observed, 1, 1, None)
+        values = await run_in_threadpool(_seen, house, observed, 1, 1, "")
         return render(request, "nodes.html", status=error.status, deployed=None, problem=error, **values)
     with house.service.database.reading() as store:
         current = store.deployments.generation()
@@ -113,11 +113,11 @@ async def roll_back(request: Request, house: TheHouse, visitor: AnyVisitor, form
 
 
 def _seen(
-    house: House, observed: Observed, workers_page: int, fragments_page: int, cursor: str | None
+    house: House, observed: Observed, workers_page: int, fragments_page: int, cursor: str
 ) -> dict[str, Any]:
     with house.service.database.reading() as store:
         generation = store.deployments.generation()
-        history = store.deployments.deployments(cursor=cursor, limit=20)
+        history = store.deployments.deployments(cursor=cursor or None, limit=20)
         plans = store.plans.of_ids([row.plan_id for row in history.items])
         nodes, statuses, now_ms = store.nodes.nodes(), store.nodes.statuses(), store.nodes.now_ms()
         current = store.deployments.deployment(generation) if generation else None
@@ -145,6 +145,7 @@ def _seen(
         "history": history.items,
         "plans": plans,
         "next": history.next,
+        "cursor": cursor,
         "nodes": shown,
         "gpus": _gpus(lines, shown, resolved),
         "missing": missing,

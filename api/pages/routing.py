@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import json
 import secrets
 from collections.abc import Callable, Coroutine
@@ -46,6 +47,12 @@ HEADERS = {
 }
 _FORM_FIELDS = 60
 _FORM_FILES = 40
+
+
+class ForeignFormError(ForbiddenError):
+    """A form that none of our pages has sent."""
+
+    code, title = "foreign_form", "The form was refused"
 
 
 class SignInNeededError(Exception):
@@ -123,8 +130,8 @@ def _reader(visitor: Annotated[Visitor, Depends(_visitor)]) -> Visitor:
 async def _form(request: Request, visitor: Annotated[Visitor, Depends(_visitor)]) -> Form:
     form = await read_form(request)
     token = form.one("csrf")
-    if not token or token != visitor.token:
-        raise ForbiddenError("this form is not one of this sign-in's; load the page again", scope="")
+    if not hmac.compare_digest(token.encode(), visitor.token.encode()):
+        raise ForeignFormError("it is not one of this sign-in's; load the page again")
     return form
 
 
@@ -135,7 +142,7 @@ OurForm = Annotated[Form, Depends(_form)]
 
 
 async def read_form(request: Request) -> Form:
-    """A form's content, if it comes from a page of this site. Raises ForbiddenError, MediaTypeError."""
+    """A form's content, if it comes from a page of this site. Raises ForeignFormError, MediaTypeError."""
     _check_origin(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
@@ -159,10 +166,10 @@ async def read_form(request: Request) -> Form:
 def _check_origin(request: Request) -> None:
     """Browsers say where a form comes from; whoever says nothing still needs the token."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise ForbiddenError("this form was sent from another site", scope="")
+        raise ForeignFormError("it was sent from another site")
     origin = request.headers.get("origin")
     if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
-        raise ForbiddenError("this form was sent from another site", scope="")
+        raise ForeignFormError("it was sent from another site")
 
 
 def post_of(house: House, visitor: Visitor, form: Form, action: str) -> Post:
