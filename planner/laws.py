@@ -111,11 +111,14 @@ class _Case:
         self.stages: dict[str, Stage] = {stage.id: stage for stage in plan.stages}
         self.fragments: dict[str, Fragment] = {fragment.id: fragment for fragment in workload.fragments}
         self.depths = {profile.model: profile.depth for profile in profiles}
-        # Stages that do not exist (law 1) have no latency; other laws pass over them.
+        # By position, since ids may be used twice. Stages that do not exist (law 1) have no latency; other
+        # laws pass over them.
+        self.expected_ms: list[float | None] = []
         self.exec_ms: dict[str, float] = {}
         for stage in plan.stages:
             profile = self.profiles.get((stage.model, stage.gpu))
             latency = exec_ms(profile, stage.start, stage.end, stage.batch, stage.share) if profile else None
+            self.expected_ms.append(latency)
             if latency is not None:
                 self.exec_ms[stage.id] = latency
 
@@ -177,7 +180,7 @@ def _stage_law(case: _Case) -> Iterator[Violation]:
         elif stage.share not in profile.shares:
             message = f"share {stage.share} is not in the profile's {list(profile.shares)}"
             yield Violation(law="stage", place=place, message=message)
-        elif (expected := case.exec_ms.get(stage.id)) is None:
+        elif (expected := case.expected_ms[position]) is None:
             message = (
                 f"not measured: a layer of [{stage.start}, {stage.end}) has no latency at batch "
                 f"{stage.batch} and share {stage.share}"
