@@ -28,7 +28,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from planner.menu import EPSILON, Menu
+from planner.menu import EPSILON, Floats, Menu
 from planner.problem import Problem
 from planner.workload import Fragment
 
@@ -44,12 +44,24 @@ def quick_bound(problem: Problem) -> float:
     return total
 
 
+def least_price_per_rps(menu: Menu) -> Floats:
+    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured."""
+    least = np.zeros(menu.depth)
+    most = menu.law.most_load_per_capacity(menu.batches)
+    for layer in range(menu.depth):
+        exec_ms = menu.layer_ms(layer)
+        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
+        if not np.isnan(price).all():
+            least[layer] = float(np.nanmin(price))
+    return least
+
+
 def _fluid(menu: Menu, fragments: Sequence[Fragment]) -> float:
     load_from = np.zeros(menu.depth)
     for fragment in fragments:
         load_from[fragment.start] += fragment.load_rps
     load = np.cumsum(load_from)  # what passes layer λ entered at or before it
-    return float(load @ _least_price_per_rps(menu))
+    return float(load @ least_price_per_rps(menu))
 
 
 def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
@@ -67,18 +79,6 @@ def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
         fits = time_ms <= left_ms[:, None] * (1 + EPSILON) + EPSILON  # never where it was not measured
         total += float(menu.prices[fits.any(axis=0)].min(initial=math.inf))
     return total
-
-
-def _least_price_per_rps(menu: Menu) -> np.ndarray:
-    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured."""
-    least = np.zeros(menu.depth)
-    most = menu.law.most_load_per_capacity(menu.batches)
-    for layer in range(menu.depth):
-        exec_ms = menu.layer_ms(layer)
-        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
-        if not np.isnan(price).all():
-            least[layer] = float(np.nanmin(price))
-    return least
 
 
 def _on_grid(bound: float, menu: Menu) -> float:
