@@ -30,7 +30,7 @@ from fractions import Fraction
 import numpy as np
 
 from planner.exit_survival import relative_survival
-from planner.menu import EPSILON, Menu
+from planner.menu import EPSILON, Floats, Menu
 from planner.problem import Problem
 from planner.workload import Fragment
 
@@ -46,6 +46,23 @@ def quick_bound(problem: Problem) -> float:
     return total
 
 
+def least_price_per_rps(menu: Menu, *, leaving: bool = False) -> Floats:
+    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured.
+
+    Where requests are `leaving`, a layer may run fewer samples than the batch that its stage is loaded for.
+    """
+    least = np.zeros(menu.depth)
+    most = menu.law.most_load_per_capacity(menu.batches)
+    if leaving:
+        most = np.full(len(most), most.max())
+    for layer in range(menu.depth):
+        exec_ms = menu.layer_ms(layer)
+        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
+        if not np.isnan(price).all():
+            least[layer] = float(np.nanmin(price))
+    return least
+
+
 def _fluid(menu: Menu, fragments: Sequence[Fragment]) -> float:
     load_from = np.zeros(menu.depth)
     leaving = any(profile.exits for profile in menu.profiles)
@@ -57,7 +74,7 @@ def _fluid(menu: Menu, fragments: Sequence[Fragment]) -> float:
                 load_from[layer] -= fragment.load_rps * (here - min(here, fraction))
                 here = min(here, fraction)
     load = np.cumsum(load_from)  # what passes layer λ entered at or before it, and has not left
-    return float(load @ _least_price_per_rps(menu, leaving))
+    return float(load @ least_price_per_rps(menu, leaving=leaving))
 
 
 def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
@@ -75,23 +92,6 @@ def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
         fits = time_ms <= left_ms[:, None] * (1 + EPSILON) + EPSILON  # never where it was not measured
         total += float(menu.prices[fits.any(axis=0)].min(initial=math.inf))
     return total
-
-
-def _least_price_per_rps(menu: Menu, leaving: bool) -> np.ndarray:
-    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured.
-
-    Where requests are leaving, a layer may run fewer samples than the batch that its stage is loaded for.
-    """
-    least = np.zeros(menu.depth)
-    most = menu.law.most_load_per_capacity(menu.batches)
-    if leaving:
-        most = np.full(len(most), most.max())
-    for layer in range(menu.depth):
-        exec_ms = menu.layer_ms(layer)
-        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
-        if not np.isnan(price).all():
-            least[layer] = float(np.nanmin(price))
-    return least
 
 
 def _on_grid(bound: float, menu: Menu) -> float:

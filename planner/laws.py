@@ -147,13 +147,17 @@ class _Case:
         self.stages: dict[str, Stage] = {stage.id: stage for stage in plan.stages}
         self.fragments: dict[str, Fragment] = {fragment.id: fragment for fragment in workload.fragments}
         self.depths = {profile.model: profile.depth for profile in profiles}
-        # Stages that do not exist (law 1) have no latency; other laws pass over them.
+        # By position, since ids may be used twice. Stages that do not exist (law 1) have no latency; other
+        # laws pass over them.
+        self.latency_ms: list[float | None] = []
         self.exec_ms: dict[str, float] = {}
         for stage in plan.stages:
             profile = self.profiles.get((stage.model, stage.gpu))
             if profile is None:
+                self.latency_ms.append(None)
                 continue
             latency = exec_ms(profile, stage.start, stage.end, stage.batch, stage.share, stage.exits)
+            self.latency_ms.append(latency)
             if latency is not None:
                 self.exec_ms[stage.id] = latency
         self.flows = _Flows(self)
@@ -340,7 +344,7 @@ def _stage_law(case: _Case) -> Iterator[Violation]:
             known = [item.layer for item in profile.exits or () if stage.start < item.layer <= stage.end]
             message = f"exits {list(stage.exits)} are not some of the profile's within it, {known}, rising"
             yield Violation(law="stage", place=place, message=message)
-        elif (expected := case.exec_ms.get(stage.id)) is None:
+        elif (expected := case.latency_ms[position]) is None:
             message = (
                 f"not measured: a layer of [{stage.start}, {stage.end}) has no latency at batch "
                 f"{stage.batch} and share {stage.share}"
