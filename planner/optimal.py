@@ -44,8 +44,8 @@ from solver.steps import common_step, round_up
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too. What
 # is left is for 5.3: its bound, and a choice among its paths.
 ONE_STAGE = 0.7
-# The part of the time left, and the nodes, for that choice.
-CHOOSING, NODES = 0.4, 2_000
+# Bounding and choosing take turns, each with such a part of the time left.
+BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
@@ -100,7 +100,9 @@ def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *
         left = settings.time_limit_s - (time.perf_counter() - started)
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
-        draft, outcome = _one_stage(part, settings, left * weight * ONE_STAGE, board)
+        # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
+        enough = _price(part, warm[part.model]) if any_number else math.inf
+        draft, outcome = _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
         best = min(draft, warm[part.model], key=lambda found: _price(part, found))
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         drafts.append(best)
@@ -146,17 +148,18 @@ def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, st
 
 
 def _one_stage(
-    part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard
+    part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard, enough: float
 ) -> tuple[Draft, Outcome]:
-    """The best answer to 5.2 found, and what is proven of it."""
+    """The best answer to 5.2 found, and what is proven of it; the search ends once its bound is `enough`."""
     program = one_stage_program(part)
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, 0.0)
 
-    watch = Watch(
-        time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=settings.should_stop
-    )
+    def should_stop() -> bool:
+        return settings.stopped or watch.lower_bound >= enough * (1 - 1e-9)
+
+    watch = Watch(time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=should_stop)
     answer = solve_one_stage(program.facilities, watch=watch, threads=settings.threads, seed=settings.seed)
     return draft_of(part, program, answer.patterns), answer.outcome
 
@@ -188,48 +191,50 @@ def _any_number(
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
     bound.sweep(watch)
-    if choosing and not watch.over:
+    if not choosing:
+        return best, watch.lower_bound
+    for path in paths_of(part, graph, best):
+        bound.add(path)
+    for _ in range(TURNS):
+        if watch.over:
+            break
         bounding = Watch(
-            time_limit_s=watch.remaining_s * (1 - CHOOSING),
+            time_limit_s=watch.remaining_s * BOUNDING,
             gap=settings.gap,
             report=report,
             should_stop=settings.should_stop,
         )
-        bounding.update(objective=price, lower_bound=watch.lower_bound)
+        bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(bounding)
         watch.update(lower_bound=bounding.lower_bound)
-        # Only now: paths that are good for whole instances slow the search for the bound down.
-        for path in paths_of(part, graph, best):
-            bound.paths.add(path)
-        found = _choose(part, bound, price, watch, settings)
-        if found is not None and _price(part, found) < price:
-            best = found
-        if not watch.over:
-            bound.run(watch)
+        if watch.over or len(graph.load) < len(part.demands):  # its classes are several of ours
+            continue
+        best = _chosen(part, bound, best, watch, settings)
     return best, watch.lower_bound
 
 
-def _choose(
-    part: ModelPart, bound: RouteBound, price: float, watch: Watch, settings: PlanSettings
-) -> Draft | None:
-    """A plan cheaper than `price` from the paths that the bound's search found, if there is one."""
-    if watch.over or len(bound.graph.load) < len(part.demands):  # its classes are several of ours
-        return None
+def _chosen(part: ModelPart, bound: RouteBound, best: Draft, watch: Watch, settings: PlanSettings) -> Draft:
+    """A plan from the bound's paths if it is cheaper than `best`; what is proven on the way is noted."""
     watch.update(phase="choosing routes")
-    cutoff = price - bound.step if bound.step > 0 else price * (1 - 1e-6)
-    paths = choose_paths(
+    price = _price(part, best)
+    cutoff = price - bound.step * (1 - 1e-6) if bound.step > 0 else price * (1 - 1e-6)
+    choice = choose_paths(
         bound,
-        cutoff * (1 + 1e-9),
+        cutoff,
         watch,
-        time_limit_s=watch.remaining_s,
+        time_limit_s=watch.remaining_s * CHOOSING,
         threads=settings.threads,
         seed=settings.seed,
-        nodes=NODES,
     )
-    if paths is None:
-        return None
-    watch.update(objective=cutoff)
-    return draft_of_paths(part, bound.graph, paths)
+    # A plan is above the cutoff, or not below what was proven of the others (up to HiGHS' tolerance).
+    proven = min(choice.lower_bound * (1 - 1e-6), price)
+    watch.update(lower_bound=min(round_up(proven, bound.step), price))
+    if choice.paths:
+        found = draft_of_paths(part, bound.graph, choice.paths)
+        if _price(part, found) < price * (1 - 1e-9):
+            best = found
+            watch.update(objective=_price(part, best))
+    return best
 
 
 def _price(part: ModelPart, draft: Draft) -> float:

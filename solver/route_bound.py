@@ -11,16 +11,16 @@ so any prices that keep to this prove a bound. They are raised in two ways:
 makes the arc no better than its cheapest path. Every arc's price is shared anew in proportion to these needs,
 again and again; a few sweeps bring most of what there is, and then they get stuck.
 
-*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved: column generation, with all
+*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved, by column generation with all
 rows of the active arcs (`solver.route_relaxation`). Its optimum says what every class should pay in all. The
-other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to its
-goal. An arc whose price is less than the classes need to pay for it becomes active, and so do the arcs of paths
-that stay below a class's goal. When there are none, the bound meets the optimum of the whole relaxation, found
+other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to
+its goal. An arc whose price is less than what classes need to pay for it becomes active, and so do arcs of
+paths that stay below a class's goal. When there are none, the bound meets the relaxation's optimum, found
 over some hundred of many thousand arcs.
 
-*Left out.* With prices that prove z, an arc e costs what its instance is not paid for: every plan that uses it
-costs at least z + s_e − Σ (what the classes need to pay for it at most). Where that is above the best plan known,
-the arc is in no better plan, whole instances and split routes included, and is dropped.
+*Left out.* Let prices prove z, and let classes pay for arc e no more than they need to. A plan that uses e
+has a whole instance of it, routes split or not, and costs at least z + s_e − (what an instance full of them
+pays). Where that is no better than the best plan known, the arc is dropped.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class RouteBound:
         rest = self.prices
         self._begin(watch)
         for _ in range(ROUNDS):
-            own = self._relax(watch)
+            own = self._relax(rest, watch)
             if own is None or watch.over:
                 return
             rest = self._share_the_rest(own, rest, watch)
@@ -129,10 +129,10 @@ class RouteBound:
             self.add(RoutePath(k=k, arcs=path))
         self._active[self.alive[np.argsort(-wanted)[:FIRST_ACTIVE]]] = True
 
-    def _relax(self, watch: Watch) -> Floats | None:
+    def _relax(self, center: Floats, watch: Watch) -> Floats | None:
         """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
         active = np.flatnonzero(self._active)
-        solved = self.relaxation.solve(active, CLOSE, watch)
+        solved = self.relaxation.solve(active, CLOSE, center, watch)
         if solved is None:
             return None
         self.relaxed = solved.value
@@ -189,8 +189,9 @@ class RouteBound:
 
     def _needs(self, routing: Routing, arcs: Indices, goal: Floats) -> Floats:
         """[K, arcs]: what a class has to pay for an arc, so that paths through it reach its goal."""
-        spare = goal[:, None] - routing.without(arcs)
-        needs: Floats = np.where(np.isfinite(spare), np.maximum(spare, 0.0), 0.0)
+        around = routing.without(arcs)
+        reached = np.where(np.isfinite(goal), goal, 0.0)[:, None]
+        needs: Floats = np.where(np.isfinite(around), np.maximum(reached - around, 0.0), 0.0)
         return needs
 
     def _shared(self, needs: Floats, arcs: Indices) -> Floats:

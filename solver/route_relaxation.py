@@ -25,8 +25,11 @@ from solver.outcome import Watch
 from solver.route_graph import RouteGraph, Routing
 from solver.routes import Floats, Indices
 
-# Paths taken in for a class in one round at most, beside its cheapest one.
-MORE_PATHS = 30
+# Paths taken in for a class at most beside its cheapest one, and how much dearer they may be, as a part of
+# what a class pays on average.
+MORE_PATHS, NEAR = 8, 0.05
+# Where paths are looked for: so far from the optimum's own prices towards the best known.
+SMOOTHINGS = (0.6, 0.0)
 # Rounds for one set of arcs.
 ROUNDS = 60
 
@@ -71,33 +74,43 @@ class RouteRelaxation:
         gone = set(arcs.tolist())
         self._known = {path: None for path in self._known if gone.isdisjoint(path.arcs)}
 
-    def solve(self, arcs: Indices, close: float, watch: Watch) -> Relaxed | None:
-        """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted."""
+    def solve(self, arcs: Indices, close: float, center: Floats, watch: Watch) -> Relaxed | None:
+        """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted.
+
+        `center` [K, E] are good prices: paths are looked for between the best known and the optimum's own.
+        """
         graph = self._graph
+        value, best = -np.inf, np.ascontiguousarray(center[:, arcs])
+        optimum = np.inf
         for _ in range(ROUNDS):
             solved = self._solve_known(arcs, watch)
             if solved is None:
                 return None
-            prices = np.zeros_like(graph.able, dtype=np.float64)
-            prices[:, arcs] = solved.prices
-            routing = graph.routing(prices, arcs)
-            found = self._take_in(routing, arcs, solved)
-            if float(routing.distances.sum()) >= solved.value * (1 - close) or not found:
-                return solved
+            optimum = min(optimum, solved.value)
+            found = 0
+            for part in SMOOTHINGS:
+                priced = part * best + (1 - part) * solved.prices
+                prices = np.zeros(graph.able.shape)
+                prices[:, arcs] = priced
+                routing = graph.routing(prices, arcs)
+                total = float(routing.distances.sum())
+                if total > value:
+                    value, best = total, priced
+                found += self._take_in(routing, arcs, priced)
+            if value >= optimum * (1 - close) or not found:
+                break
             if watch.over:
                 return None
-        return solved
+        return Relaxed(value=optimum, prices=best)
 
-    def _take_in(self, routing: Routing, arcs: Indices, solved: Relaxed) -> int:
+    def _take_in(self, routing: Routing, arcs: Indices, priced: Floats) -> int:
         """Cheapest paths, and such as are nearly so through other arcs; how many are new."""
-        classes = range(len(self._graph.load))
+        classes = np.flatnonzero(np.isfinite(routing.distances)).tolist()
         found = 0
+        beyond = routing.without(arcs) + priced - routing.distances[:, None]
+        near = NEAR * float(routing.distances[classes].sum()) / max(1, len(classes))
         for k in classes:
-            if np.isfinite(routing.distances[k]):
-                found += self.add(RoutePath(k=k, arcs=routing.path(k)))
-        beyond = routing.without(arcs) + solved.prices - routing.distances[:, None]
-        near = 0.01 * solved.value / len(classes)
-        for k in classes:
+            found += self.add(RoutePath(k=k, arcs=routing.path(k)))
             for position in np.argsort(beyond[k])[:MORE_PATHS].tolist():
                 if beyond[k, position] > near:
                     break
@@ -122,7 +135,7 @@ class RouteRelaxation:
         k_of, arc_of = np.nonzero(able)
         length = np.array([len(path.arcs) for path in paths], dtype=np.intp)
         taken = np.repeat([path.k for path in paths], length).astype(np.intp)
-        along = position[np.fromiter((arc for path in paths for arc in path.arcs), np.intp, int(length.sum()))]
+        along = position[[arc for path in paths for arc in path.arcs]]
         column = classes + many + np.arange(len(paths))
         columns_along = np.repeat(column, length)
         rows = np.concatenate(
@@ -157,7 +170,8 @@ class RouteRelaxation:
         if solved is None:
             return None
         value, dual = solved
-        prices = np.where(able, dual[classes : classes + many] * graph.load[:, None] / graph.capacity[arcs], 0)
+        per_load = dual[classes : classes + many] / graph.capacity[arcs]
+        prices = np.where(able, per_load * graph.load[:, None], 0.0)
         prices[able] += dual[classes + many :]
         return Relaxed(value=value, prices=prices)
 
