@@ -49,6 +49,8 @@ BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
+# Time kept for naming, verifying and writing the routes, for each fragment.
+RESERVE_S = 2.5e-5
 
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
@@ -125,8 +127,10 @@ def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, st
         return None
     board = _Scoreboard(list(by_model), progress)
     drafts, bounds = {}, []
+    # What is made for a million fragments has to be checked and written, too.
+    limit = settings.time_limit_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
     for position, (model, numbers) in enumerate(by_model.items()):
-        left = settings.time_limit_s - (time.perf_counter() - started)
+        left = limit - (time.perf_counter() - started)
         found = fluid_draft(
             problem, model, numbers, settings, time.perf_counter() + left / (len(by_model) - position)
         )
@@ -137,7 +141,7 @@ def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, st
         drafts[model] = draft
         bounds.append(round_up(bound, step))
         board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
-    left = settings.time_limit_s - (time.perf_counter() - started)
+    left = limit - (time.perf_counter() - started)
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():

@@ -197,9 +197,13 @@ def _finish(
     stages, names = _stages(problem, draft)
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
     routes = []
+    # A million fragments share some thousand ways.
+    ways: dict[tuple[int, ...], tuple[tuple[str, ...], float]] = {}
     for route in draft.routes:
-        passed = tuple(names[number] for number in route.stages)
-        worst_ms = sum(2 * exec_ms[name] for name in passed)
+        if route.stages not in ways:
+            passed = tuple(names[number] for number in route.stages)
+            ways[route.stages] = passed, sum(2 * exec_ms[name] for name in passed)
+        passed, worst_ms = ways[route.stages]
         fragment = problem.fragments[route.fragment].id
         routes.append(Route(fragment=fragment, fraction=route.fraction, stages=passed, worst_ms=worst_ms))
     placement: tuple[Placed, ...] = ()
