@@ -41,8 +41,9 @@ SWEEPS, STRIDE, HALVING = 12, 0.5, 40
 FIRST_ACTIVE, MORE_ACTIVE, MORE_ALIKE = 60, 60, 2
 # Sweeps of a round, and how far each goes.
 ROUND_SWEEPS, ROUND_STRIDE = 10, 0.6
-# The relaxation over the active arcs is solved this closely; what is missing to a goal matters from there on.
-CLOSE = 2e-3
+# The relaxation over the active arcs is solved this closely, or to this part of the gap that is left where
+# that is more; what is missing to a goal matters from there on.
+CLOSE, CLOSE_PART = 2e-3, 0.1
 MATTERS = 1e-3
 ROUNDS = 500
 
@@ -132,7 +133,8 @@ class RouteBound:
     def _relax(self, center: Floats, watch: Watch) -> Floats | None:
         """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
         active = np.flatnonzero(self._active)
-        solved = self.relaxation.solve(active, CLOSE, center, watch)
+        left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
+        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), center, watch)
         if solved is None:
             return None
         self.relaxed = solved.value
@@ -153,7 +155,7 @@ class RouteBound:
         prices[:, rest] = before[:, rest]
         routing = self._evaluate(prices, watch)
         for _ in range(ROUND_SWEEPS):
-            if watch.over or routing.distances.sum() >= self.relaxed * (1 - MATTERS / 10):
+            if watch.over or routing.distances.sum() >= goal.sum() * (1 - MATTERS / 10):
                 break
             arcs = self.alive
             needs = self._needs(routing, arcs, goal)

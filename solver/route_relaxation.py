@@ -30,8 +30,10 @@ from solver.routes import Floats, Indices
 MORE_PATHS, NEAR = 8, 0.05
 # Where paths are looked for: so far from the optimum's own prices towards the best known.
 SMOOTHINGS = (0.6, 0.0)
-# Rounds for one set of arcs.
-ROUNDS = 60
+# Rounds for one set of arcs; every so many, so many paths a class stay in the program.
+ROUNDS, THINNING, MOST_LIVE = 60, 6, 40
+# HiGHS' tolerances. The prices are made to keep to every arc's price afterwards.
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +58,7 @@ class RouteRelaxation:
     def __init__(self, graph: RouteGraph) -> None:
         self._graph = graph
         self._known: dict[RoutePath, None] = {}
+        self._live: dict[RoutePath, None] = {}  # those in the program
 
     def __len__(self) -> int:
         return len(self._known)
@@ -64,15 +67,16 @@ class RouteRelaxation:
         return iter(sorted(self._known, key=lambda path: (path.k, path.arcs)))
 
     def add(self, path: RoutePath) -> bool:
-        """Take a path in; False when it is known."""
-        known = path in self._known
-        self._known[path] = None
-        return not known
+        """Take a path in; False when it is there."""
+        there = path in self._live
+        self._known[path] = self._live[path] = None
+        return not there
 
     def leave_out(self, arcs: Indices) -> None:
         """Forget the paths through these arcs."""
         gone = set(arcs.tolist())
         self._known = {path: None for path in self._known if gone.isdisjoint(path.arcs)}
+        self._live = {path: None for path in self._live if gone.isdisjoint(path.arcs)}
 
     def solve(self, arcs: Indices, close: float, center: Floats, watch: Watch) -> Relaxed | None:
         """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted.
@@ -82,10 +86,12 @@ class RouteRelaxation:
         graph = self._graph
         value, best = -np.inf, np.ascontiguousarray(center[:, arcs])
         optimum = np.inf
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             solved = self._solve_known(arcs, watch)
             if solved is None:
                 return None
+            if number % THINNING == THINNING - 1:
+                self._thin_out(arcs, solved)
             optimum = min(optimum, solved.value)
             found = 0
             for part in SMOOTHINGS:
@@ -102,6 +108,19 @@ class RouteRelaxation:
             if watch.over:
                 return None
         return Relaxed(value=optimum, prices=best)
+
+    def _thin_out(self, arcs: Indices, solved: Relaxed) -> None:
+        """Keep the paths that cost each class least in the program."""
+        prices = np.zeros(self._graph.able.shape)
+        prices[:, arcs] = solved.prices
+        ranked: list[list[tuple[float, RoutePath]]] = [[] for _ in self._graph.load]
+        for path in self._live:
+            ranked[path.k].append((float(prices[path.k, list(path.arcs)].sum()), path))
+        self._live = {
+            path: None
+            for paths in ranked
+            for _, path in sorted(paths, key=lambda one: (one[0], one[1].arcs))[:MOST_LIVE]
+        }
 
     def _take_in(self, routing: Routing, arcs: Indices, priced: Floats) -> int:
         """Cheapest paths, and such as are nearly so through other arcs; how many are new."""
@@ -121,7 +140,7 @@ class RouteRelaxation:
         graph = self._graph
         position = np.full(len(graph.tail), -1)
         position[arcs] = np.arange(len(arcs))
-        paths = [path for path in self._known if (position[list(path.arcs)] >= 0).all()]
+        paths = [path for path in self._live if (position[list(path.arcs)] >= 0).all()]
         classes, many = len(graph.load), len(arcs)
         able = graph.able[:, arcs]
         # Rows: classes, then capacities, then the strong form of every pair (class, arc).
@@ -183,6 +202,7 @@ def _optimum(
     highs = quiet()
     highs.setOptionValue("solver", "ipm")
     highs.setOptionValue("run_crossover", "off")
+    highs.setOptionValue("ipm_optimality_tolerance", TOLERANCE)
     program = highspy.HighsLp()
     program.num_row_, program.num_col_ = table.shape
     program.col_cost_ = cost
