@@ -46,6 +46,8 @@ ROUND_SWEEPS, ROUND_STRIDE = 10, 0.6
 CLOSE, CLOSE_PART = 2e-3, 0.1
 MATTERS = 1e-3
 ROUNDS = 500
+# What sums of prices in single precision may be wrong by, generously.
+SINGLE = 2e-5
 
 
 class RouteBound:
@@ -116,6 +118,9 @@ class RouteBound:
         routing = self.graph.routing(prices, self.alive)
         # Where arcs were left out, a class may have no path: then no plan is cheaper than the one at hand.
         value = min(float(routing.distances.sum()), watch.objective)
+        if value > self.value:
+            exact = self.graph.routing(prices, self.alive, exact=True)
+            value = min(float(exact.distances.sum()), watch.objective)
         if value > self.value:
             self.value, self.prices = value, prices
         watch.update(phase="routes", lower_bound=round_up(self.value, self.step))
@@ -214,7 +219,7 @@ class RouteBound:
         cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
         paid = _knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
         unpaid = self.graph.price[self.alive] - paid
-        kept = float(routing.distances.sum()) + unpaid <= cutoff
+        kept = float(routing.distances.sum()) * (1 - SINGLE) + unpaid <= cutoff
         if not kept.all():
             gone = self.alive[~kept]
             self.alive = self.alive[kept]
