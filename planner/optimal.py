@@ -8,8 +8,8 @@ numbers and the answers back into stages and routes; the mathematics is in `solv
 
 Both start from `graft` and give its plan back where nothing better was found in time. `Draft.lower_bound`
 holds for every plan that laws 1 to 4 allow, split routes included; what was proven of the smaller program
-5.2 stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound. Which limit ended
-the search, if one did, stands in `notes["ended"]`: it is neither the plan's status nor its proof.
+5.2 stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound. Which limit
+ended the search, if one did, stands in `notes["ended"]`: it is neither the plan's status nor its proof.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ from solver.steps import common_step, round_up
 ONE_STAGE = 0.85
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
-# The part of the time left, and the nodes, for that choice.
-CHOOSING, NODES = 0.4, 2_000
+# Bounding and choosing take turns, each with such a part of the time left.
+BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
+# Time kept for naming, verifying and writing the routes, for each fragment.
+RESERVE_S = 2.5e-5
 
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
@@ -186,7 +188,9 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
-        _one_stage(part, settings, left * weight * ONE_STAGE, board)
+        # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
+        enough = _price(part, board.drafts[part.model]) if any_number else math.inf
+        _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         board.keep(part.model, best)
@@ -213,8 +217,10 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
     if max(Counter(key[0] for key in classes).values()) <= MANY_CLASSES:
         return None
     drafts, bounds = {}, []
+    # What is made for a million fragments has to be checked and written, too.
+    ends = settings.deadline_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
     for position, (model, numbers) in enumerate(by_model.items()):
-        left = settings.deadline_s - time.perf_counter()
+        left = ends - time.perf_counter()
         found = fluid_draft(
             problem, model, numbers, settings, time.perf_counter() + left / (len(by_model) - position)
         )
@@ -225,7 +231,7 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
         drafts[model] = board.keep(model, draft)
         bounds.append(round_up(bound, step))
         board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
-    left = settings.deadline_s - time.perf_counter()
+    left = ends - time.perf_counter()
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
@@ -235,24 +241,37 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
     return _joined(list(drafts.values()), math.fsum(bounds), {"classes": len(classes)})
 
 
-def _one_stage(part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard) -> None:
-    """The best answer to 5.2 found, and what is proven of it, onto the board."""
+def _one_stage(
+    part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard, enough: float
+) -> None:
+    """The best answer to 5.2 found, and what is proven of it, onto the board.
+
+    The search ends once its bound is `enough`.
+    """
     program = one_stage_program(part)
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, 0.0)
 
+    def should_stop() -> bool:
+        return settings.stopped or watch.lower_bound >= enough * (1 - 1e-9)
+
     def keep(patterns: Sequence[Pattern]) -> None:
         board.keep(part.model, draft_of(part, program, patterns))
 
-    watch = _watch(settings, time_limit_s, report)
+    watch = _watch(replace(settings, should_stop=should_stop), time_limit_s, report)
     board.watches[part.model] = watch
     answer = solve_one_stage(
         program.facilities, watch=watch, threads=settings.threads, seed=settings.seed, keep=keep
     )
-    board.outcomes[part.model] = answer.outcome
+    outcome = answer.outcome
+    if watch.lower_bound >= enough * (1 - 1e-9) and not settings.stopped:
+        detail = "no answer with one shared stage is cheaper than the plan at hand"
+        outcome = replace(outcome, limit=None, detail=detail)
+    else:
+        board.note(watch)
+    board.outcomes[part.model] = outcome
     keep(answer.patterns)
-    board.note(watch)
 
 
 def _watch(settings: PlanSettings, time_limit_s: float, report: Report) -> Watch:
@@ -291,48 +310,50 @@ def _any_number(
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
     bound.sweep(watch)
-    if choosing and not watch.over:
+    if not choosing:
+        return best, watch.lower_bound
+    for path in paths_of(part, graph, best):
+        bound.add(path)
+    for _ in range(TURNS):
+        if watch.over:
+            break
         bounding = Watch(
-            time_limit_s=watch.remaining_s * (1 - CHOOSING),
+            time_limit_s=watch.remaining_s * BOUNDING,
             gap=settings.gap,
             report=report,
             should_stop=settings.should_stop,
         )
-        bounding.update(objective=price, lower_bound=watch.lower_bound)
+        bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(bounding)
         watch.update(lower_bound=bounding.lower_bound)
-        # Only now: paths that are good for whole instances slow the search for the bound down.
-        for path in paths_of(part, graph, best):
-            bound.paths.add(path)
-        found = _choose(part, bound, price, watch, settings)
-        if found is not None and _price(part, found) < price:
-            best = found
-        if not watch.over:
-            bound.run(watch)
+        if watch.over or len(graph.load) < len(part.demands):  # its classes are several of ours
+            continue
+        best = _chosen(part, bound, best, watch, settings)
     return best, watch.lower_bound
 
 
-def _choose(
-    part: ModelPart, bound: RouteBound, price: float, watch: Watch, settings: PlanSettings
-) -> Draft | None:
-    """A plan cheaper than `price` from the paths that the bound's search found, if there is one."""
-    if watch.over or len(bound.graph.load) < len(part.demands):  # its classes are several of ours
-        return None
+def _chosen(part: ModelPart, bound: RouteBound, best: Draft, watch: Watch, settings: PlanSettings) -> Draft:
+    """A plan from the bound's paths if it is cheaper than `best`; what is proven on the way is noted."""
     watch.update(phase="choosing routes")
-    cutoff = price - bound.step if bound.step > 0 else price * (1 - 1e-6)
-    paths = choose_paths(
+    price = _price(part, best)
+    cutoff = price - bound.step * (1 - 1e-6) if bound.step > 0 else price * (1 - 1e-6)
+    choice = choose_paths(
         bound,
-        cutoff * (1 + 1e-9),
+        cutoff,
         watch,
-        time_limit_s=watch.remaining_s,
+        time_limit_s=watch.remaining_s * CHOOSING,
         threads=settings.threads,
         seed=settings.seed,
-        nodes=NODES,
     )
-    if paths is None:
-        return None
-    watch.update(objective=cutoff)
-    return draft_of_paths(part, bound.graph, paths)
+    # A plan is above the cutoff, or not below what was proven of the others (up to HiGHS' tolerance).
+    proven = min(choice.lower_bound * (1 - 1e-6), price)
+    watch.update(lower_bound=min(round_up(proven, bound.step), price))
+    if choice.paths:
+        found = draft_of_paths(part, bound.graph, choice.paths)
+        if _price(part, found) < price * (1 - 1e-9):
+            best = found
+            watch.update(objective=_price(part, best))
+    return best
 
 
 def _price(part: ModelPart, draft: Draft) -> float:

@@ -231,9 +231,13 @@ def _finish(
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
     leaving = flows(problem, draft) if any(stage.exits for stage in stages) else None
     routes = []
+    # A million fragments share some thousand ways.
+    ways: dict[tuple[int, ...], tuple[tuple[str, ...], float]] = {}
     for position, route in enumerate(draft.routes):
-        passed = tuple(names[number] for number in route.stages)
-        worst_ms = sum(2 * exec_ms[name] for name in passed)
+        if route.stages not in ways:
+            passed = tuple(names[number] for number in route.stages)
+            ways[route.stages] = passed, sum(2 * exec_ms[name] for name in passed)
+        passed, worst_ms = ways[route.stages]
         fragment = problem.fragments[route.fragment].id
         mean_ms = None
         if leaving is not None and any(leaving.going_on[number] for number in route.stages):

@@ -11,16 +11,16 @@ so any prices that keep to this prove a bound. They are raised in two ways:
 makes the arc no better than its cheapest path. Every arc's price is shared anew in proportion to these needs,
 again and again; a few sweeps bring most of what there is, and then they get stuck.
 
-*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved: column generation, with all
+*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved, by column generation with all
 rows of the active arcs (`solver.route_relaxation`). Its optimum says what every class should pay in all. The
-other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to its
-goal. An arc whose price is less than the classes need to pay for it becomes active, and so do the arcs of paths
-that stay below a class's goal. When there are none, the bound meets the optimum of the whole relaxation, found
+other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to
+its goal. An arc whose price is less than what classes need to pay for it becomes active, and so do arcs of
+paths that stay below a class's goal. When there are none, the bound meets the relaxation's optimum, found
 over some hundred of many thousand arcs.
 
-*Left out.* With prices that prove z, an arc e costs what its instance is not paid for: every plan that uses it
-costs at least z + s_e − Σ (what the classes need to pay for it at most). Where that is above the best plan known,
-the arc is in no better plan, whole instances and split routes included, and is dropped.
+*Left out.* Let prices prove z, and let classes pay for arc e no more than they need to. A plan that uses e
+has a whole instance of it, routes split or not, and costs at least z + s_e − (what an instance full of them
+pays). Where that is no better than the best plan known, the arc is dropped.
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ SWEEPS, STRIDE, HALVING = 12, 0.5, 40
 FIRST_ACTIVE, MORE_ACTIVE, MORE_ALIKE = 60, 60, 2
 # Sweeps of a round, and how far each goes.
 ROUND_SWEEPS, ROUND_STRIDE = 10, 0.6
-# The relaxation over the active arcs is solved this closely; what is missing to a goal matters from there on.
-CLOSE = 2e-3
+# The relaxation over the active arcs is solved this closely, or to this part of the gap that is left where
+# that is more; what is missing to a goal matters from there on.
+CLOSE, CLOSE_PART = 2e-3, 0.1
 MATTERS = 1e-3
 ROUNDS = 500
+# What sums of prices in single precision may be wrong by, generously.
+SINGLE = 2e-5
 
 
 class RouteBound:
@@ -94,7 +97,7 @@ class RouteBound:
         rest = self.prices
         self._begin(watch)
         for _ in range(ROUNDS):
-            own = self._relax(watch)
+            own = self._relax(rest, watch)
             if own is None or watch.over:
                 return
             rest = self._share_the_rest(own, rest, watch)
@@ -116,6 +119,9 @@ class RouteBound:
         # Where arcs were left out, a class may have no path: then no plan is cheaper than the one at hand.
         value = min(float(routing.distances.sum()), watch.objective)
         if value > self.value:
+            exact = self.graph.routing(prices, self.alive, exact=True)
+            value = min(float(exact.distances.sum()), watch.objective)
+        if value > self.value:
             self.value, self.prices = value, prices
         watch.update(phase="routes", lower_bound=round_up(self.value, self.step))
         return routing
@@ -129,10 +135,11 @@ class RouteBound:
             self.add(RoutePath(k=k, arcs=path))
         self._active[self.alive[np.argsort(-wanted)[:FIRST_ACTIVE]]] = True
 
-    def _relax(self, watch: Watch) -> Floats | None:
+    def _relax(self, center: Floats, watch: Watch) -> Floats | None:
         """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
         active = np.flatnonzero(self._active)
-        solved = self.relaxation.solve(active, CLOSE, watch)
+        left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
+        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), center, watch)
         if solved is None:
             return None
         self.relaxed = solved.value
@@ -153,7 +160,7 @@ class RouteBound:
         prices[:, rest] = before[:, rest]
         routing = self._evaluate(prices, watch)
         for _ in range(ROUND_SWEEPS):
-            if watch.over or routing.distances.sum() >= self.relaxed * (1 - MATTERS / 10):
+            if watch.over or routing.distances.sum() >= goal.sum() * (1 - MATTERS / 10):
                 break
             arcs = self.alive
             needs = self._needs(routing, arcs, goal)
@@ -189,8 +196,9 @@ class RouteBound:
 
     def _needs(self, routing: Routing, arcs: Indices, goal: Floats) -> Floats:
         """[K, arcs]: what a class has to pay for an arc, so that paths through it reach its goal."""
-        spare = goal[:, None] - routing.without(arcs)
-        needs: Floats = np.where(np.isfinite(spare), np.maximum(spare, 0.0), 0.0)
+        around = routing.without(arcs)
+        reached = np.where(np.isfinite(goal), goal, 0.0)[:, None]
+        needs: Floats = np.where(np.isfinite(around), np.maximum(reached - around, 0.0), 0.0)
         return needs
 
     def _shared(self, needs: Floats, arcs: Indices) -> Floats:
@@ -211,7 +219,7 @@ class RouteBound:
         cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
         paid = _knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
         unpaid = self.graph.price[self.alive] - paid
-        kept = float(routing.distances.sum()) + unpaid <= cutoff
+        kept = float(routing.distances.sum()) * (1 - SINGLE) + unpaid <= cutoff
         if not kept.all():
             gone = self.alive[~kept]
             self.alive = self.alive[kept]

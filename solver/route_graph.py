@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from solver.routes import EPSILON, Floats, Indices, Network
 
+# In single or in double precision.
+Prices = NDArray[np.floating]
+
 # Pairs of an arc and a class beyond which nothing is tried.
 MOST_PAIRS = 2_000_000
 # Classes kept, ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to
@@ -66,12 +69,16 @@ class RouteGraph:
         """All arcs."""
         return np.arange(len(self.tail))
 
-    def routing(self, prices: Floats, arcs: Indices | None = None) -> Routing:
-        """The cheapest paths over some arcs (rising numbers), which cost class k prices[k, e]."""
+    def routing(self, prices: Floats, arcs: Indices | None = None, *, exact: bool = False) -> Routing:
+        """The cheapest paths over some arcs (rising numbers), which cost class k prices[k, e].
+
+        Single precision is twice as fast; what proves something is to be exact.
+        """
         arcs = self.everything if arcs is None else arcs
         # Ticks are rounded down: what a class cannot use in time stays closed to it, whatever they say.
-        priced = np.where(self.able[:, arcs], prices[:, arcs], np.inf)
-        return Routing(graph=self, arcs=arcs, price=np.ascontiguousarray(priced.T))
+        priced = np.where(self.able[:, arcs], prices[:, arcs], np.inf).T
+        kind = np.float64 if exact else np.float32
+        return Routing(graph=self, arcs=arcs, price=np.ascontiguousarray(priced, dtype=kind))
 
     def in_time(self, k: int, arcs: Sequence[int]) -> bool:
         """Whether these arcs keep to the class's budget, to the last bit and not only in ticks."""
@@ -99,13 +106,13 @@ class Routing:
 
     graph: RouteGraph
     arcs: Indices
-    price: Floats
+    price: Prices
 
     @cached_property
-    def to_end(self) -> Floats:
+    def to_end(self) -> Prices:
         """[depth + 1, K, ticks + 1]: the least price from a cut point to the end with so many ticks left."""
         graph, last = self.graph, self.graph.horizon + 1
-        least = np.full((graph.depth + 1, len(graph.load), last), np.inf)
+        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
         least[graph.depth] = 0.0
         tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
         entered, price = graph.entered.tolist(), self.price[:, :, None]
@@ -117,10 +124,10 @@ class Routing:
         return least
 
     @cached_property
-    def from_entry(self) -> Floats:
+    def from_entry(self) -> Prices:
         """[depth + 1, K, ticks + 1]: the least price from a class's entry to a cut point in so many ticks."""
         graph, last = self.graph, self.graph.horizon + 1
-        least = np.full((graph.depth + 1, len(graph.load), last), np.inf)
+        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
         least[graph.entry, np.arange(len(graph.load))] = 0.0
         tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
         entered, price = graph.entered.tolist(), self.price[:, :, None]
@@ -135,7 +142,7 @@ class Routing:
     def distances(self) -> Floats:
         """[K]: the price of each class's cheapest path."""
         graph = self.graph
-        found: Floats = self.to_end[graph.entry, np.arange(len(graph.load)), graph.allowed]
+        found: Floats = self.to_end[graph.entry, np.arange(len(graph.load)), graph.allowed].astype(np.float64)
         return found
 
     def without(self, arcs: Indices) -> Floats:
@@ -148,14 +155,14 @@ class Routing:
         left = graph.allowed[:, None] - np.arange(last)
         # rest[cut][k, u]: the price from the cut point to the end, u ticks of the budget used.
         rest = np.where(left >= 0, self.to_end[:, classes, np.maximum(left, 0)], np.inf)
-        found = np.full((len(arcs), len(graph.load)), np.inf)
+        found = np.full((len(arcs), len(graph.load)), np.inf, dtype=self.price.dtype)
         tail, head, ticks = (column[arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
         start, entered = self.from_entry, graph.entered.tolist()
         for arc in range(len(arcs)):
             many, spent = entered[tail[arc]], ticks[arc]
             before = start[tail[arc], :many, : last - spent]
             (before + rest[head[arc], :many, spent:]).min(axis=1, out=found[arc, :many])
-        return np.where(graph.able[:, arcs], found.T, np.inf)
+        return np.where(graph.able[:, arcs], found.T, np.inf).astype(np.float64)
 
     def path(self, k: int) -> tuple[int, ...]:
         """A class's cheapest path, as arcs."""

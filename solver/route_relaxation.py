@@ -25,10 +25,15 @@ from solver.outcome import Watch
 from solver.route_graph import RouteGraph, Routing
 from solver.routes import Floats, Indices
 
-# Paths taken in for a class in one round at most, beside its cheapest one.
-MORE_PATHS = 30
-# Rounds for one set of arcs.
-ROUNDS = 60
+# Paths taken in for a class at most beside its cheapest one, and how much dearer they may be, as a part of
+# what a class pays on average.
+MORE_PATHS, NEAR = 8, 0.05
+# Where paths are looked for: so far from the optimum's own prices towards the best known.
+SMOOTHINGS = (0.6, 0.0)
+# Rounds for one set of arcs; every so many, so many paths a class stay in the program.
+ROUNDS, THINNING, MOST_LIVE = 60, 6, 40
+# HiGHS' tolerances. The prices are made to keep to every arc's price afterwards.
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +58,7 @@ class RouteRelaxation:
     def __init__(self, graph: RouteGraph) -> None:
         self._graph = graph
         self._known: dict[RoutePath, None] = {}
+        self._live: dict[RoutePath, None] = {}  # those in the program
 
     def __len__(self) -> int:
         return len(self._known)
@@ -61,43 +67,69 @@ class RouteRelaxation:
         return iter(sorted(self._known, key=lambda path: (path.k, path.arcs)))
 
     def add(self, path: RoutePath) -> bool:
-        """Take a path in; False when it is known."""
-        known = path in self._known
-        self._known[path] = None
-        return not known
+        """Take a path in; False when it is there."""
+        there = path in self._live
+        self._known[path] = self._live[path] = None
+        return not there
 
     def leave_out(self, arcs: Indices) -> None:
         """Forget the paths through these arcs."""
         gone = set(arcs.tolist())
         self._known = {path: None for path in self._known if gone.isdisjoint(path.arcs)}
+        self._live = {path: None for path in self._live if gone.isdisjoint(path.arcs)}
 
-    def solve(self, arcs: Indices, close: float, watch: Watch) -> Relaxed | None:
-        """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted."""
+    def solve(self, arcs: Indices, close: float, center: Floats, watch: Watch) -> Relaxed | None:
+        """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted.
+
+        `center` [K, E] are good prices: paths are looked for between the best known and the optimum's own.
+        """
         graph = self._graph
-        for _ in range(ROUNDS):
+        value, best = -np.inf, np.ascontiguousarray(center[:, arcs])
+        optimum = np.inf
+        for number in range(ROUNDS):
             solved = self._solve_known(arcs, watch)
             if solved is None:
                 return None
-            prices = np.zeros_like(graph.able, dtype=np.float64)
-            prices[:, arcs] = solved.prices
-            routing = graph.routing(prices, arcs)
-            found = self._take_in(routing, arcs, solved)
-            if float(routing.distances.sum()) >= solved.value * (1 - close) or not found:
-                return solved
+            if number % THINNING == THINNING - 1:
+                self._thin_out(arcs, solved)
+            optimum = min(optimum, solved.value)
+            found = 0
+            for part in SMOOTHINGS:
+                priced = part * best + (1 - part) * solved.prices
+                prices = np.zeros(graph.able.shape)
+                prices[:, arcs] = priced
+                routing = graph.routing(prices, arcs)
+                total = float(routing.distances.sum())
+                if total > value:
+                    value, best = total, priced
+                found += self._take_in(routing, arcs, priced)
+            if value >= optimum * (1 - close) or not found:
+                break
             if watch.over:
                 return None
-        return solved
+        return Relaxed(value=optimum, prices=best)
 
-    def _take_in(self, routing: Routing, arcs: Indices, solved: Relaxed) -> int:
+    def _thin_out(self, arcs: Indices, solved: Relaxed) -> None:
+        """Keep the paths that cost each class least in the program."""
+        prices = np.zeros(self._graph.able.shape)
+        prices[:, arcs] = solved.prices
+        ranked: list[list[tuple[float, RoutePath]]] = [[] for _ in self._graph.load]
+        for path in self._live:
+            ranked[path.k].append((float(prices[path.k, list(path.arcs)].sum()), path))
+        self._live = {
+            path: None
+            for paths in ranked
+            for _, path in sorted(paths, key=lambda one: (one[0], one[1].arcs))[:MOST_LIVE]
+        }
+
+    def _take_in(self, routing: Routing, arcs: Indices, priced: Floats) -> int:
         """Cheapest paths, and such as are nearly so through other arcs; how many are new."""
-        classes = range(len(self._graph.load))
+        classes = np.flatnonzero(np.isfinite(routing.distances)).tolist()
         found = 0
+        beyond = routing.without(arcs) + priced - routing.distances[:, None]
+        near = NEAR * float(routing.distances[classes].sum()) / max(1, len(classes))
         for k in classes:
-            if np.isfinite(routing.distances[k]):
-                found += self.add(RoutePath(k=k, arcs=routing.path(k)))
-        beyond = routing.without(arcs) + solved.prices - routing.distances[:, None]
-        near = 0.01 * solved.value / len(classes)
-        for k in classes:
+            found += self.add(RoutePath(k=k, arcs=routing.path(k)))
             for position in np.argsort(beyond[k])[:MORE_PATHS].tolist():
                 if beyond[k, position] > near:
                     break
@@ -108,7 +140,7 @@ class RouteRelaxation:
         graph = self._graph
         position = np.full(len(graph.tail), -1)
         position[arcs] = np.arange(len(arcs))
-        paths = [path for path in self._known if (position[list(path.arcs)] >= 0).all()]
+        paths = [path for path in self._live if (position[list(path.arcs)] >= 0).all()]
         classes, many = len(graph.load), len(arcs)
         able = graph.able[:, arcs]
         # Rows: classes, then capacities, then the strong form of every pair (class, arc).
@@ -122,7 +154,7 @@ class RouteRelaxation:
         k_of, arc_of = np.nonzero(able)
         length = np.array([len(path.arcs) for path in paths], dtype=np.intp)
         taken = np.repeat([path.k for path in paths], length).astype(np.intp)
-        along = position[np.fromiter((arc for path in paths for arc in path.arcs), np.intp, int(length.sum()))]
+        along = position[[arc for path in paths for arc in path.arcs]]
         column = classes + many + np.arange(len(paths))
         columns_along = np.repeat(column, length)
         rows = np.concatenate(
@@ -157,7 +189,8 @@ class RouteRelaxation:
         if solved is None:
             return None
         value, dual = solved
-        prices = np.where(able, dual[classes : classes + many] * graph.load[:, None] / graph.capacity[arcs], 0)
+        per_load = dual[classes : classes + many] / graph.capacity[arcs]
+        prices = np.where(able, per_load * graph.load[:, None], 0.0)
         prices[able] += dual[classes + many :]
         return Relaxed(value=value, prices=prices)
 
@@ -169,6 +202,7 @@ def _optimum(
     highs = quiet()
     highs.setOptionValue("solver", "ipm")
     highs.setOptionValue("run_crossover", "off")
+    highs.setOptionValue("ipm_optimality_tolerance", TOLERANCE)
     program = highspy.HighsLp()
     program.num_row_, program.num_col_ = table.shape
     program.col_cost_ = cost
