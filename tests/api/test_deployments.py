@@ -255,6 +255,21 @@ def test_what_does_not_run_is_said_with_its_reason(start_service: Callable[..., 
     assert reasons() == set()
 
 
+def test_nodes_are_listed_page_by_page(quiet: RunningService) -> None:
+    http = quiet.http()
+    names = [f"node-{number}" for number in range(5)]
+    for name in names:
+        register(http, name, gpus=1)
+    seen, cursor = [], ""
+    for _ in names:
+        page = http.get(f"/v1/nodes?limit=2{cursor}").json()
+        seen += [node["name"] for node in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == names[::-1]
+
+
 def test_a_node_that_was_never_registered_is_told_so(quiet: RunningService) -> None:
     http = quiet.http("agent")
     for response in (
