@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -296,6 +298,21 @@ def test_stopping_the_service_answers_everybody_who_waits(
     service.service.watch.close_from_thread()
     thread.join(10)
     assert [answer.status_code for answer in answers] == [304]
+
+
+def test_a_request_that_is_not_complete_when_the_service_ends_is_told_so(
+    start_service: Callable[..., RunningService],
+) -> None:
+    service = start_service(**NO_SOLVER, shutdown_grace_s=1.0)
+    host, port = service.address.removeprefix("http://").split(":")
+    head = f"POST /v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key('agent')}\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        time.sleep(0.2)
+        service.stop()
+        said = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == "unavailable"
 
 
 def test_another_process_of_the_service_sees_the_new_generation(
