@@ -272,6 +272,24 @@ def test_nodes_are_listed_page_by_page(quiet: RunningService) -> None:
     assert seen == names[::-1]
 
 
+def test_a_worker_with_much_to_say_does_not_cost_its_node_the_lease(quiet: RunningService) -> None:
+    http = quiet.http()
+    node = register(http)
+    worker = {
+        "generation": 0,
+        "stage": "s",
+        "instance": 0,
+        "gpu": "g",
+        "state": "failed",
+        "detail": "x" * 9000,
+    }
+    workers = [{**worker, "instance": number} for number in range(100)]
+    answer = http.put(f"/v1/nodes/{node}/status", json={"generation": 0, "workers": workers})
+    assert answer.status_code == 204
+    kept = http.get(f"/v1/nodes/{node}").json()["workers"]
+    assert [worker["detail"] for worker in kept] == ["x" * 2000] * 100
+
+
 def test_a_node_that_was_never_registered_is_told_so(quiet: RunningService) -> None:
     http = quiet.http("agent")
     for response in (
