@@ -92,7 +92,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["Profile"]["examples"] = [examples.PROFILE]
     components["NewPlan"]["examples"] = [examples.PLAN]
     components["Problem"]["examples"] = [examples.PROBLEM]
-    for name, example in examples.REQUESTS.items():
+    components["Plan"]["examples"] = [examples.PLAN]
+    for name, example in (examples.REQUESTS | examples.ANSWERS).items():
         components[name]["examples"] = [example]
     described["components"]["parameters"] = {"IdempotencyKey": _IDEMPOTENCY_KEY}
     for operations in described["paths"].values():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from api import documentation, examples
@@ -98,6 +99,33 @@ def test_every_request_has_an_example() -> None:
             if "requestBody" in operation:
                 reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
                 assert schemas[reference.rsplit("/", 1)[1]]["examples"], (method, path)
+
+
+def test_every_answer_has_an_example() -> None:
+    schemas = DESCRIBED["components"]["schemas"]
+    for path, operations in DESCRIBED["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                for media in answer.get("content", {}).values():
+                    name = media["schema"].get("$ref", "").rsplit("/", 1)[-1]
+                    if name.startswith("Page_"):  # a list of what has one
+                        name = schemas[name]["properties"]["items"]["items"]["$ref"].rsplit("/", 1)[1]
+                    trivial = name == "Alive" or path == "/metrics"
+                    assert trivial or media.get("example") or schemas[name]["examples"], (
+                        method,
+                        path,
+                        status,
+                    )
+
+
+@pytest.mark.parametrize("name", [*examples.ANSWERS, "Plan", "Problem"])
+def test_the_examples_of_answers_are_ones(name: str) -> None:
+    schemas = DESCRIBED["components"]["schemas"]
+    (example,) = schemas[name]["examples"]
+    wanted = {"$ref": f"#/components/schemas/{name}", "components": DESCRIBED["components"]}
+    jsonschema_rs.Draft202012Validator(wanted).validate(example)
+    assert example.keys() >= set(schemas[name]["required"])
+    assert example.keys() <= schemas[name]["properties"].keys()
 
 
 def test_the_examples_are_ones() -> None:
