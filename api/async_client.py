@@ -279,11 +279,11 @@ class AsyncClient:
         return await self._list("/v1/comparisons", views.Comparison)
 
     async def differences(
-        self, comparison_id: str, *, against: str | None = None
+        self, comparison_id: str, *, baseline: str | None = None
     ) -> views.ComparisonDifferences:
-        """What changes between the plans of a comparison, each laid beside that of the strategy `against`."""
+        """What changes between the plans of a comparison, each laid beside that of one strategy."""
         path = f"/v1/comparisons/{comparison_id}/differences"
-        return await self._ask("GET", path, views.ComparisonDifferences, against=against)
+        return await self._ask("GET", path, views.ComparisonDifferences, baseline=baseline)
 
     async def wait_comparison(
         self, comparison_id: str, on_event: Callable[[str, Progress], None] | None = None

@@ -274,10 +274,10 @@ class Client:
         """All comparisons, newest first."""
         return self._list("/v1/comparisons", views.Comparison)
 
-    def differences(self, comparison_id: str, *, against: str | None = None) -> views.ComparisonDifferences:
-        """What changes between the plans of a comparison, each laid beside that of the strategy `against`."""
+    def differences(self, comparison_id: str, *, baseline: str | None = None) -> views.ComparisonDifferences:
+        """What changes between the plans of a comparison, each laid beside that of one strategy."""
         path = f"/v1/comparisons/{comparison_id}/differences"
-        return self._ask("GET", path, views.ComparisonDifferences, against=against)
+        return self._ask("GET", path, views.ComparisonDifferences, baseline=baseline)
 
     def wait_comparison(
         self, comparison_id: str, on_event: Callable[[str, Progress], None] | None = None

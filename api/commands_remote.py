@@ -232,6 +232,13 @@ def _connected(service: str, key: str) -> Iterator[Client]:
     if not key:
         typer.echo("--key: give an API key (or set REGRAFT_KEY); `regraft keys create` makes one", err=True)
         raise typer.Exit(INPUT_WRONG)
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        typer.echo("--key: this is no API key, it has characters that none has", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    if not service.startswith(("http://", "https://")):
+        typer.echo(f"--service: {service!r} is no address; expected http://HOST:PORT", err=True)
+        raise typer.Exit(INPUT_WRONG)
     try:
         with Client(service, key) as client:
             yield client

@@ -258,20 +258,20 @@ def read_comparison(comparison_id: str, database: TheDatabase) -> views.Comparis
 def read_comparison_differences(
     comparison_id: str,
     database: TheDatabase,
-    against: Annotated[
+    baseline: Annotated[
         str | None, Query(max_length=200, description="strategy; by default the first that has a plan")
     ] = None,
 ) -> views.ComparisonDifferences:
     """What changes when each strategy's plan replaces that of one of them.
 
-    Stages added, removed and restarted, fragments re-routed. 404 where `against` has no plan (yet).
+    Stages added, removed and restarted, fragments re-routed. 404 where `baseline` has no plan (yet).
     """
     with database.reading() as store:
         _, runs = store.runs.comparison(comparison_id)
         bodies = {run.id: store.plans.plan(run.plan_id, body=True).body for run in runs if run.plan_id}
-    base = next((run for run in runs if run.id in bodies and against in (None, run.strategy)), None)
-    if base is None and against is not None:
-        raise NotFoundError(f"the comparison has no plan of the strategy {against!r}")
+    base = next((run for run in runs if run.id in bodies and baseline in (None, run.strategy)), None)
+    if base is None and baseline is not None:
+        raise NotFoundError(f"the comparison has no plan of the strategy {baseline!r}")
     made = {name: packing.unpack(Plan, body) for name, body in bodies.items()}
     rows = []
     for run in runs:
@@ -285,7 +285,7 @@ def read_comparison_differences(
         )
     return views.ComparisonDifferences(
         id=comparison_id,
-        against=base.strategy if base else None,
+        baseline=base.strategy if base else None,
         plan=base.plan_id if base else None,
         rows=rows,
     )

@@ -151,6 +151,6 @@ class ComparisonDifferences(Answer):
     """The plans of a comparison, each laid beside one of them."""
 
     id: str
-    against: str | None = Field(description="strategy that the others are compared with; null without a plan")
+    baseline: str | None = Field(description="strategy the others are compared with; null without a plan")
     plan: str | None = Field(description="that strategy's plan")
     rows: list[ComparisonDifference]

@@ -76,7 +76,7 @@ def test_the_client_has_every_operation_and_every_filter_of_the_description(serv
     assert list(client.events(run.id, after=1)) == told[1:]
     compared = client.wait_comparison(client.compare(**wanted, strategies=["gslice", "graft"]).id)
     assert [compared] == client.comparisons()
-    differences = client.differences(compared.id, against="graft")
+    differences = client.differences(compared.id, baseline="graft")
     assert differences.rows[0].difference == client.diff(*(str(row.plan) for row in compared.rows[::-1]))
     made = client.create_plan(make_plan(WORKLOAD, [PROFILE], strategy="graft"))
     assert client.plan_info(made.id) in client.plans(workload=workload, strategy="graft")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from api import documentation, examples
@@ -21,6 +22,7 @@ from tests.api.test_deployments import add_plan, register
 
 # More of them find rarer things: REGRAFT_SCHEMATHESIS_EXAMPLES=50 takes minutes.
 EXAMPLES = os.environ.get("REGRAFT_SCHEMATHESIS_EXAMPLES", "3")
+SEED = os.environ.get("REGRAFT_SCHEMATHESIS_SEED", "1")
 ROOT = Path(__file__).parents[2]
 DESCRIBED: dict[str, Any] = json.loads((ROOT / "openapi.json").read_text())
 
@@ -99,6 +101,33 @@ def test_every_request_has_an_example() -> None:
                 assert schemas[reference.rsplit("/", 1)[1]]["examples"], (method, path)
 
 
+def test_every_answer_has_an_example() -> None:
+    schemas = DESCRIBED["components"]["schemas"]
+    for path, operations in DESCRIBED["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                for media in answer.get("content", {}).values():
+                    name = media["schema"].get("$ref", "").rsplit("/", 1)[-1]
+                    if name.startswith("Page_"):  # a list of what has one
+                        name = schemas[name]["properties"]["items"]["items"]["$ref"].rsplit("/", 1)[1]
+                    trivial = name == "Alive" or path == "/metrics"
+                    assert trivial or media.get("example") or schemas[name]["examples"], (
+                        method,
+                        path,
+                        status,
+                    )
+
+
+@pytest.mark.parametrize("name", [*examples.ANSWERS, "Plan", "Problem"])
+def test_the_examples_of_answers_are_ones(name: str) -> None:
+    schemas = DESCRIBED["components"]["schemas"]
+    (example,) = schemas[name]["examples"]
+    wanted = {"$ref": f"#/components/schemas/{name}", "components": DESCRIBED["components"]}
+    jsonschema_rs.Draft202012Validator(wanted).validate(example)
+    assert example.keys() >= set(schemas[name]["required"])
+    assert example.keys() <= schemas[name]["properties"].keys()
+
+
 def test_the_examples_are_ones() -> None:
     workload = formats.parse(Workload, json.dumps(examples.WORKLOAD).encode(), source="example")
     profile = formats.parse(Profile, json.dumps(examples.PROFILE).encode(), source="example")
@@ -147,7 +176,7 @@ def test_the_service_does_what_the_description_says(
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")]
     command += ["run", f"{service.address}/openapi.json"]
     command += ["-H", f"Authorization: Bearer {service.key(*ALL_SCOPES)}"]
-    command += ["-n", EXAMPLES, "--seed", "1", "--request-timeout", "20"]
+    command += ["-n", EXAMPLES, "--seed", SEED, "--request-timeout", "20"]
     command += ["--continue-on-failure", "--no-color"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
