@@ -71,8 +71,14 @@ class Group:
         self.path = hierarchy.parent / f"{PREFIX}{os.getpid()}-{time.monotonic_ns():x}"
         self.path.mkdir()
 
-    def limit(self, share_pct: float) -> None:
-        """Set the quota; a running process feels it at once."""
+    def limit(self, share_pct: float | None) -> None:
+        """Set the quota, or lift it (None); a running process feels it at once."""
+        if share_pct is None:
+            if self.version == 2:
+                (self.path / "cpu.max").write_text("max")
+            else:
+                (self.path / "cpu.cfs_quota_us").write_text("-1")
+            return
         quota_us = max(MIN_QUOTA_US, round(PERIOD_US * share_pct / 100))
         period_us = round(quota_us * 100 / share_pct)
         if self.version == 2:
@@ -83,6 +89,13 @@ class Group:
         (self.path / "cpu.cfs_quota_us").write_text("-1")
         (self.path / "cpu.cfs_period_us").write_text(str(period_us))
         (self.path / "cpu.cfs_quota_us").write_text(str(quota_us))
+
+    def weigh(self, *, little: bool) -> None:
+        """How much it counts beside others who want the processor as well: as they do, or little."""
+        if self.version == 2:
+            (self.path / "cpu.weight").write_text("5" if little else "100")
+        else:
+            (self.path / "cpu.shares").write_text("51" if little else "1024")
 
     def enter(self) -> None:
         """Move this process, with all its threads, into the group."""

@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from runtime import priority
 from runtime.worker import WorkerSpec, be_worker
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ MAX_PACKET_BYTES = 1 << 17
 
 def main() -> None:
     """Be the nursery on the control socket whose descriptor is the first argument."""
+    priority.stand_back()
     control = socket.socket(fileno=int(sys.argv[1]))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
