@@ -39,7 +39,7 @@ MAX_PACKET_BYTES = 1 << 17
 
 def main() -> None:
     """Be the nursery on the control socket whose descriptor is the first argument."""
-    priority.stand_back()
+    priority.stand_back(session=True)
     control = socket.socket(fileno=int(sys.argv[1]))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"

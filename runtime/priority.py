@@ -24,14 +24,18 @@ _CAP_SYS_NICE = 23
 _before: int | None = None
 
 
-def stand_back() -> None:
-    """Let others go first, if it can be taken back; harmless when called again."""
+def stand_back(*, session: bool = False) -> None:
+    """Let others go first, if it can be taken back; harmless when called again.
+
+    `session` is for a process that leads a session of its own, for good: where sessions are scheduled as
+    groups, a nice value counts within its session only, and the session's own is what others see.
+    """
     global _before
+    if session:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_STEPS))
     if _before is not None:
         return
-    with contextlib.suppress(OSError):
-        # Where sessions are scheduled as groups, a nice value counts within one only.
-        Path("/proc/self/autogroup").write_text(str(_STEPS))
     before = os.getpriority(os.PRIO_PROCESS, 0)
     if _may_return_to(before):
         _before = before
@@ -39,7 +43,7 @@ def stand_back() -> None:
 
 
 def come_forward() -> None:
-    """Take it back. A session keeps the weight it was given: be in another by then."""
+    """Take it back. A session keeps what it was given: a fork that is to serve begins its own."""
     global _before
     if _before is not None:
         os.setpriority(os.PRIO_PROCESS, 0, _before)

@@ -107,6 +107,27 @@ for line in Path("/proc/self/cgroup").read_text().splitlines():
 
 
 @needs_quotas
+def test_a_pinned_process_with_all_of_its_core_has_no_quota_to_stall_it() -> None:
+    program = """
+import os
+from runtime.shares import hold
+share = hold(100, core=max(os.sched_getaffinity(0)), by="cgroup")
+group = share._group
+file = group.path / ("cpu.max" if group.version == 2 else "cpu.cfs_quota_us")
+quota = lambda: file.read_text().split()[0]
+print(quota(), share.effective_pct())
+share.change(40)
+print(quota(), share.effective_pct())
+share.change(100)
+print(quota(), share.effective_pct())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [quota in ("-1", "max") for quota, _ in lines] == [True, False, True]
+    assert [float(effective) for _, effective in lines] == [100.0, 40.0, 100.0]
+
+
+@needs_quotas
 def test_what_a_killed_process_leaves_is_removed_and_what_runs_is_not() -> None:
     program = """
 import sys, time
