@@ -147,13 +147,14 @@ class Agent:
         wanted = wanted_posts(document)
         running = {str(index): w.signature for index, w in enumerate(state.workers) if not w.stopping}
         changes = reconcile(running, wanted)
+        beside = any(worker.state == "ready" for worker in state.workers)
         for worker in state.workers:
             worker.posts.pop(number, None)
         for index, post in changes.kept.items():
             state.workers[int(index)].posts[number] = post
         for post, signature in changes.missing.items():
             device = self.devices.get(signature.gpu)
-            worker = SupervisedWorker(self._nest, signature, device, self._touch)
+            worker = SupervisedWorker(self._nest, signature, device, self._touch, beside=beside)
             worker.posts[number] = post
             state.workers.append(worker)
         state.generations[number] = Generation(document=document, wanted=wanted, routed=routed)

@@ -93,9 +93,9 @@ class Group:
     def weigh(self, *, little: bool) -> None:
         """How much it counts beside others who want the processor as well: as they do, or little."""
         if self.version == 2:
-            (self.path / "cpu.weight").write_text("5" if little else "100")
+            (self.path / "cpu.weight").write_text("10" if little else "100")
         else:
-            (self.path / "cpu.shares").write_text("51" if little else "1024")
+            (self.path / "cpu.shares").write_text("102" if little else "1024")
 
     def enter(self) -> None:
         """Move this process, with all its threads, into the group."""

@@ -1,9 +1,10 @@
 """Standing back: what only prepares to serve takes little of a processor from what serves on it.
 
 A new generation's workers start on the cores that the old one's serve from, and whatever they took would
-break its promises. So the nursery and a worker that loads or warms up have a twentieth of the weight of one
-that serves: enough to become ready beside a core that is never idle. A worker in a control group has it by
-the group's weight (`Share.stand_back`), whatever else by its nice value, where that can be taken back.
+break its promises. So what starts beside others that serve (a worker that loads or warms up, and the process
+that opens its model) has a tenth of their weight: enough to become ready beside a core that is never idle. A
+worker in a control group has it by the group's weight (`Share.stand_back`), whatever else by its nice value,
+where that can be taken back. What starts where nothing serves, or in the place of one that died, hurries.
 
 What is timed meanwhile is not what it takes later: `Undisturbed` leaves out the time in which others ran.
 """
@@ -16,38 +17,38 @@ import resource
 import time
 from pathlib import Path
 
-# The weight of this nice value is 5 percent of that of nice 0.
-_STEPS = 13
+# The weight of this nice value is a tenth of that of nice 0.
+_STEPS = 10
 _CAP_SYS_NICE = 23
 
 # The nice value to come back to, inherited by forks; None while nobody has stood back.
 _before: int | None = None
 
 
-def stand_back(*, session: bool = False) -> None:
-    """Let others go first, if it can be taken back; harmless when called again.
-
-    `session` is for a process that leads a session of its own, for good: where sessions are scheduled as
-    groups, a nice value counts within its session only, and the session's own is what others see.
-    """
+def stand_back() -> None:
+    """Let others go first, if it can be taken back; harmless when called again."""
     global _before
-    if session:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(_STEPS))
-    if _before is not None:
-        return
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    if _may_return_to(before):
+    if _before is None and _may_return_to(before):
         _before = before
         os.setpriority(os.PRIO_PROCESS, 0, min(19, before + _STEPS))
+    _weigh_session(_STEPS)
 
 
 def come_forward() -> None:
-    """Take it back. A session keeps what it was given: a fork that is to serve begins its own."""
+    """Take it back, in this process; harmless where nobody has stood back."""
     global _before
     if _before is not None:
         os.setpriority(os.PRIO_PROCESS, 0, _before)
         _before = None
+        _weigh_session(0)
+
+
+def _weigh_session(nice: int) -> None:
+    """Where sessions are scheduled as groups, nice values count within one; others see the session's own."""
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))
 
 
 class Undisturbed:

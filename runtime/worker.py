@@ -55,7 +55,8 @@ class WorkerSpec:
 
     `key` is unique among all workers; `[start, end)` are its layers; `share` is in percent; `core` pins a
     CPU worker; `device` is `cpu`, or the UUID of a CUDA GPU; `endpoints` are where it listens
-    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive.
+    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive; with `stand_back`, others
+    serve beside it while it starts.
     """
 
     key: str
@@ -71,6 +72,7 @@ class WorkerSpec:
     gpu: str = ""
     memory_mb: float | None = None
     seed: int = 0
+    stand_back: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -124,14 +126,16 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
     from runtime.models import open_chain
     from runtime.shares import hold
 
-    priority.stand_back()
+    if spec.stand_back:
+        priority.stand_back()
     torch.set_num_threads(1)
     # A CPU worker has its whole core while it loads, or one at 5 percent would take a minute for it; an MPS
     # percentage is fixed when CUDA starts.
     share = hold(spec.share if cuda else 100, core=spec.core, device="cuda" if cuda else "cpu")
     with contextlib.ExitStack() as stack:
         stack.callback(share.close)
-        share.stand_back()
+        if spec.stand_back:
+            share.stand_back()
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
         stage = Stage(spec, chain, "cuda" if cuda else "cpu")
