@@ -27,6 +27,7 @@ from planner.formats import write_bytes
 from runtime.agent_devices import Device
 from runtime.agent_nursery import Nursery
 from runtime.agent_workers import Nest, SupervisedWorker
+from runtime.cgroups import make_room
 from runtime.errors import ServiceError, ServingError
 from runtime.reconcile import Post, Signature, check_assignment, reconcile, wanted_posts
 from runtime.service_client import Node, ServiceClient
@@ -99,6 +100,7 @@ class Agent:
         self._departures: set[asyncio.Task[None]] = set()
         self._sockets, self._lock = _own_directory(name, directory)
         remove_stale()
+        make_room()
         self._nursery = Nursery()
         self._nursery.warm_up()
         self._nest = Nest(
