@@ -41,7 +41,7 @@ def make_room(controller: str = "cpu") -> bool:
     """Step aside into a leaf of this process's own group, where version 2 asks for that; whether it was done.
 
     A group of version 2 that gives a controller to groups below it may hold no process itself, unless it is
-    the root of all. An agent that has a group to itself (a systemd unit with `Delegate=yes`, a container) calls
+    the root of all. An agent with a group to itself (a systemd unit with `Delegate=yes`, a container) calls
     this before it starts others; where others are in the group already, or it is not ours to change,
     everything stays as it was.
     """
