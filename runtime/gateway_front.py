@@ -24,6 +24,9 @@ EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository(ind
 SERVER = {"name": "regraft", "version": version("regraft"), "extensions": EXTENSIONS}
 
 
+_MOST_PATHS = 4096
+
+
 class Front:
     """Turns HTTP requests into the gateway's, and its answers into HTTP's."""
 
@@ -32,6 +35,8 @@ class Front:
     ) -> None:
         self._gateway = gateway
         self._max_body_bytes = max_body_bytes
+        # Paths at which requests were accepted, so that they need not be taken apart again.
+        self._inferring: dict[str, str] = {}
         self._arena = arena
         self._metrics = metrics
 
@@ -47,7 +52,11 @@ class Front:
     def handle(self, exchange: Exchange) -> None:
         """Answer one request, now or when its stages have."""
         try:
-            self._handle(exchange)
+            name = self._inferring.get(exchange.path)
+            if name is not None and exchange.method == "POST":
+                self._infer(exchange, name)
+            else:
+                self._handle(exchange)
         except RequestError as error:
             self._gateway.tally.statuses[error.status] += 1
             _refuse(exchange, error)
@@ -57,7 +66,10 @@ class Front:
         match parts:
             case ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", "1", "infer"]:
                 _expect(exchange, "POST")
-                self._infer(exchange, unquote(name))
+                name = unquote(name)
+                self._infer(exchange, name)
+                if len(self._inferring) < _MOST_PATHS:
+                    self._inferring[exchange.path] = name
             case ["v2", "models", name] | ["v2", "models", name, "versions", "1"]:
                 _expect(exchange, "GET")
                 name = unquote(name)

@@ -14,6 +14,7 @@ process starts CUDA. Without a running MPS daemon a GPU worker pauses, too.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -67,9 +68,9 @@ def hold(
         return PausedShare(share_pct) if share_pct < 100 else Share(share_pct, "none")
     if by == "pause":
         return PausedShare(share_pct)
-    group, problem = _group_for(share_pct)
+    group, problem = _group_for(_quota_pct(share_pct, pinned=core is not None))
     if group is not None:
-        return CgroupShare(share_pct, group)
+        return CgroupShare(share_pct, group, pinned=core is not None)
     if by == "cgroup":
         raise ShareError(f"no CPU quota can be set here: {problem}")
     return PausedShare(share_pct)
@@ -93,6 +94,12 @@ class Share:
         """Hold to another share from now on. Raises ShareError where a running process cannot change."""
         self.share_pct = share_pct
 
+    def stand_back(self) -> None:
+        """Let others who want the device go first, for as long as this process only prepares."""
+
+    def come_forward(self) -> None:
+        """Count as much as others again."""
+
     def close(self) -> None:
         """Give the share back; harmless when called again."""
 
@@ -100,9 +107,10 @@ class Share:
 class CgroupShare(Share):
     """A CPU quota, in a control group of the process's own."""
 
-    def __init__(self, share_pct: float, group: Group) -> None:
+    def __init__(self, share_pct: float, group: Group, *, pinned: bool = False) -> None:
         super().__init__(share_pct, "cgroup-v1" if group.version == 1 else "cgroup-v2")
         self._group = group
+        self._pinned = pinned
         atexit.register(self.close)
 
     def effective_pct(self) -> float:
@@ -111,8 +119,18 @@ class CgroupShare(Share):
 
     def change(self, share_pct: float) -> None:
         """The kernel takes the new quota at once."""
-        self._group.limit(share_pct)
+        self._group.limit(_quota_pct(share_pct, pinned=self._pinned))
         self.share_pct = share_pct
+
+    def stand_back(self) -> None:
+        """By the group's weight; without one, nothing is lost but time."""
+        with contextlib.suppress(OSError):
+            self._group.weigh(little=True)
+
+    def come_forward(self) -> None:
+        """The kernel's usual weight."""
+        with contextlib.suppress(OSError):
+            self._group.weigh(little=False)
 
     def throttled(self) -> tuple[int, int]:
         """Periods so far, and those of them in which the process was stopped."""
@@ -204,7 +222,12 @@ class Use:
         return processor_pct if self._on_cpu else busy_pct
 
 
-def _group_for(share_pct: float) -> tuple[Group | None, str]:
+def _quota_pct(share_pct: float, *, pinned: bool) -> float | None:
+    """A process that is pinned cannot have more than its core: a quota of all of it could only stall it."""
+    return None if pinned and share_pct >= 100 else share_pct
+
+
+def _group_for(quota_pct: float | None) -> tuple[Group | None, str]:
     problems = []
     for hierarchy in hierarchies():
         # An agent that tidies up may remove a group between its making and our entering it.
@@ -215,7 +238,7 @@ def _group_for(share_pct: float) -> tuple[Group | None, str]:
                 problems.append(f"{hierarchy.parent}: {error.strerror}")
                 break
             try:
-                group.limit(share_pct)
+                group.limit(quota_pct)
                 group.enter()
             except FileNotFoundError:
                 continue

@@ -30,6 +30,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from runtime import priority
 from runtime.batching import Backlog, ExecEstimate
 from runtime.errors import ServingError
 from runtime.shares import Use
@@ -54,7 +55,8 @@ class WorkerSpec:
 
     `key` is unique among all workers; `[start, end)` are its layers; `share` is in percent; `core` pins a
     CPU worker; `device` is `cpu`, or the UUID of a CUDA GPU; `endpoints` are where it listens
-    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive.
+    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive; with `stand_back`, others
+    serve beside it while it starts.
     """
 
     key: str
@@ -71,6 +73,7 @@ class WorkerSpec:
     memory_mb: float | None = None
     seed: int = 0
     exits: tuple[int, ...] = ()
+    stand_back: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -125,6 +128,8 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
     from runtime.models import open_chain
     from runtime.shares import hold
 
+    if spec.stand_back:
+        priority.stand_back()
     torch.set_num_threads(1)
     exact_arithmetic()
     # A CPU worker has its whole core while it loads, or one at 5 percent would take a minute for it; an MPS
@@ -132,12 +137,16 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
     share = hold(spec.share if cuda else 100, core=spec.core, device="cuda" if cuda else "cpu")
     with contextlib.ExitStack() as stack:
         stack.callback(share.close)
+        if spec.stand_back:
+            share.stand_back()
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
         stage = _stage(spec, chain, "cuda" if cuda else "cpu")
         if not cuda:
             share.change(spec.share)
         stage.warm_up()
+        share.come_forward()
+        priority.come_forward()
         server = Server(spec, stage, share, parent)
         stack.callback(server.close)
         _say(
@@ -179,6 +188,7 @@ class Stage:
         self.output_bytes = chain.cut_bytes[spec.end]
         self.estimate = ExecEstimate()
         self._device = device
+        self._share_pct = spec.share
         self._inputs = torch.empty(spec.batch, *self.input_shape, dtype=self.input_dtype)
         self._writes_input = False
         self._module = chain.fragment(spec.start, spec.end, device=device)
@@ -190,10 +200,9 @@ class Stage:
         for size in sorted({1, self.batch, *(2**power for power in range(20) if 2**power < self.batch)}):
             sample = torch.zeros(size, *self.input_shape, dtype=self.input_dtype)
             for _ in range(3):
-                began = clock_ns()
+                timed = priority.Undisturbed(100 if self._device != "cpu" else self._share_pct)
                 self._forward(sample)
-                now = clock_ns()
-                self.estimate.record(size, (now - began) / 1e6, now)
+                self.estimate.record(size, timed.elapsed_ms(), clock_ns())
         self._writes_input = self._would_write_input()
 
     def execute(self, requests: Sequence[Request]) -> Executed:
