@@ -232,6 +232,10 @@ def _in_turn(
                     neighbour.go()
                     neighbour.until("looping")
                     stopwatch.go()
+                case "end":
+                    if neighbour is not None:
+                        neighbour.rest()
+                    yield event
                 case _:
                     yield event
 
@@ -251,7 +255,9 @@ def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lo
         neighbour.go()
         neighbour.until("looping")
         ours.go()
-        return next(Cell(**_tuples(event)) for event in ours.events() if event.pop("event") == "cell")
+        [cell] = [event for event in ours.events() if event["event"] == "cell"]
+        neighbour.rest()
+        return Cell(**_tuples({key: value for key, value in cell.items() if key != "event"}))
 
 
 def _neighbour_of(assignment: Assignment) -> Assignment:

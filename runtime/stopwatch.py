@@ -9,12 +9,12 @@ standard output, each with "event":
     whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
     alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
     beside   as `cell`, beside a neighbour
-    looping  nothing: it runs the model again and again until it is killed (a neighbour for others)
+    looping  nothing: it runs the model again and again until its input ends (a neighbour for others)
     end      nothing: all is measured
     error    kind, message: nothing more will come
 
 A run goes through all layers, one after the other, and times each: by the clock and, on a CPU, by the
-processor time it used. On a GPU the clock is CUDA's events.
+processor time it used. On a GPU the clock is CUDA's events, and every layer a CUDA graph.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import itertools
 import json
 import math
 import os
+import select
 import statistics
 import sys
 import time
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from runtime.cuda_graphs import Captured
     from runtime.models import Chain
     from runtime.shares import Share
 
@@ -54,7 +56,7 @@ class Assignment:
 
     `seconds` is divided among the cells by what a run of each is expected to cost; every cell gets
     `min_runs` runs whatever they cost. With `loop` nothing is measured: the model is run at the first
-    batch and share until the process is killed. With `beside` every batch is measured again once there is
+    batch and share until standard input ends. With `beside` every batch is measured again once there is
     a neighbour; that takes a single share, as MPS has it.
     """
 
@@ -131,6 +133,7 @@ def processor_name() -> str:
 
 
 def _measure(assignment: Assignment, parent: TextIO) -> None:
+    from runtime.mps import held
     from runtime.shares import hold
     from runtime.worker import die_with
 
@@ -142,7 +145,13 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     from runtime.models import open_chain
 
     torch.set_num_threads(1)
-    share = hold(max(assignment.shares), core=assignment.core, device=assignment.device)
+    share = hold(
+        max(assignment.shares),
+        core=assignment.core,
+        device=assignment.device,
+        # On a GPU without MPS every share is held by pausing, the whole included, since it is to change.
+        by="pause" if assignment.device != "cpu" and held() is None else None,
+    )
     chain = open_chain(assignment.model, seed=assignment.seed)
     context_mb = _resident_mb()
     _ = chain.weights_file  # written now, while nobody waits for the device
@@ -165,8 +174,12 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
         with torch.inference_mode():
             course.prepare(assignment.batches[0])
             say(parent, "looping")
-            while True:
+            while not select.select([sys.stdin], [], [], 0)[0]:
                 course.run()
+        # A client of MPS that is killed while it computes takes others with it: this one has come to rest.
+        say(parent, "end")
+        share.close()
+        return
     with torch.inference_mode():
         wanted = [
             (batch, share_pct)
@@ -174,11 +187,12 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
             for share_pct in sorted(assignment.shares, reverse=True)
             if (batch, share_pct) not in assignment.known
         ]
-        # On a GPU a batch of four costs hardly more than one; on a CPU four times. Measured below.
+        # A batch of four costs a CPU four times as much as one, so that is looked at. A GPU has other prices.
         expected_s: dict[int, float] = {}
         for batch in dict.fromkeys(batch for batch, _ in wanted):
-            course.prepare(batch)
-            expected_s[batch] = course.run().total_s
+            if assignment.device == "cpu":
+                course.prepare(batch)
+            expected_s[batch] = course.run().total_s if assignment.device == "cpu" else 1.0
         total = sum(expected_s[batch] / share_pct for batch, share_pct in wanted) or 1.0
         for batch, share_pct in wanted:
             if share.enforced_by != "mps":
@@ -228,16 +242,32 @@ class _Course:
             chain.fragment(layer, layer + 1, device=device) for layer in range(chain.depth)
         ]
         self.sample: torch.Tensor = chain.example(1).to(device)
+        self.captured: list[Captured] | None = None
+        self._can_capture = device != "cpu"
 
     def prepare(self, batch: int) -> None:
         """Take batches of this size from now on, and run once so that nothing is new to the next run."""
         if len(self.sample) != batch or self.device != "cpu":
             self.sample = self._chain.example(batch).to(self.device)
+            self._capture()
             began = time.perf_counter()
             for _ in range(_WARM_UP_RUNS[self.device.partition(":")[0]]):
                 self.run()
                 if time.perf_counter() - began > _WARM_UP_S:
                     break
+
+    def forget(self) -> None:
+        """Let go of the sample and of what was captured for it."""
+        self.captured = None
+        self.sample = self._chain.example(1).to(self.device)
+
+    def _capture(self) -> None:
+        self.captured = None
+        if self._can_capture:
+            from runtime.cuda_graphs import capture_chain
+
+            self.captured = capture_chain(self.layers, self.sample)
+            self._can_capture = self.captured is not None
 
     def run(self) -> _Run:
         """One pass, timed layer by layer; pausing included where that is what enforces the share."""
@@ -261,9 +291,14 @@ class _Course:
         marks = [torch.cuda.Event(enable_timing=True) for _ in range(len(self.layers) + 1)]
         began = time.perf_counter()
         marks[0].record()
-        for layer, mark in zip(self.layers, marks[1:], strict=True):
-            value = layer(value)
-            mark.record()
+        if self.captured is not None:
+            for graph, mark in zip(self.captured, marks[1:], strict=True):
+                graph.replay()
+                mark.record()
+        else:
+            for layer, mark in zip(self.layers, marks[1:], strict=True):
+                value = layer(value)
+                mark.record()
         torch.cuda.synchronize()
         self.share.pace(time.perf_counter() - began)
         layer_s = tuple(first.elapsed_time(second) / 1e3 for first, second in itertools.pairwise(marks))
@@ -303,13 +338,12 @@ def _whole(chain: Chain, course: _Course, batch: int, min_runs: int) -> dict[str
     """
     context_mb = _cuda_beyond_mb(chain, course, batch) if course.device != "cpu" else 0.0
     course.prepare(1)
-    whole = chain.fragment(0, chain.depth, device=course.device)
-    whole(course.sample)
+    whole = _whole_stage(chain, course)
     layers_s, beyond_s = [], []
     for _ in range(max(5, min_runs)):
         # Side by side, so that whatever disturbs one disturbs the other.
         layers_s.append(sum(course.run().processor_s))
-        beyond_s.append(_timed(lambda: whole(course.sample), course.device) - layers_s[-1])
+        beyond_s.append(_timed(whole, course.device) - layers_s[-1])
     middle_s = statistics.median(beyond_s)
     # Only what is more than noise counts as a cost of being a stage.
     noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
@@ -318,7 +352,21 @@ def _whole(chain: Chain, course: _Course, batch: int, min_runs: int) -> dict[str
         "beyond_layers_ms": 1e3 * max(0.0, middle_s - noise_s),
         "handling_ms": _handling_ms(chain, course.device),
         "context_mb": context_mb,
+        "captured": course.captured is not None,
     }
+
+
+def _whole_stage(chain: Chain, course: _Course) -> Callable[[], object]:
+    """All layers as one stage, as a worker has them, on the course's sample; it has run once."""
+    module = chain.fragment(0, chain.depth, device=course.device)
+    module(course.sample)
+    if course.captured is not None:
+        from runtime.cuda_graphs import capture_chain
+
+        graphs = capture_chain([module], course.sample)
+        if graphs is not None:
+            return graphs[0].replay
+    return lambda: module(course.sample)
 
 
 def _handling_ms(chain: Chain, device: str) -> float:
@@ -393,10 +441,18 @@ def _cuda_beyond_mb(chain: Chain, course: _Course, batch: int) -> float:
     """
     import torch
 
-    index = torch.device(course.device).index or 0
-    course.prepare(batch)
-    free, total = torch.cuda.mem_get_info(index)
-    planned_mb = sum(chain.weight_mb) + batch * max(chain.activation_mb)
+    from runtime.batching import sizes_up_to
+    from runtime.cuda_graphs import GraphedStage
+
+    course.forget()
+    torch.cuda.empty_cache()
+    weights_mb = sum(chain.weight_mb)
+    module = chain.fragment(0, chain.depth, device=course.device)
+    stage = GraphedStage(module, sizes_up_to(batch), chain.cut_shapes[0], chain.cut_dtypes[0])
+    stage(chain.example(batch), chain.cut_dtypes[-1])
+    free, total = torch.cuda.mem_get_info(torch.device(course.device).index or 0)
+    # The course holds the weights as well.
+    planned_mb = 2 * weights_mb + batch * max(chain.activation_mb)
     return max(course.context_mb, (total - free) / _MIB - planned_mb)
 
 
