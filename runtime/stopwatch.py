@@ -7,6 +7,7 @@ standard output, each with "event":
     opened   layers, cut_bytes, weight_mb, activation_mb, context_mb, enforced_by, and what measured it
     cell     batch, share, runs, total_ms, interval_pct, layer_ms, processor_ms, effective_pct
     whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
+    rested   ms, by share: how much sooner than others a batch is answered whose worker had nothing to do
     alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
     beside   as `cell`, beside a neighbour
     looping  nothing: it runs the model again and again until its input ends (a neighbour for others)
@@ -47,6 +48,9 @@ NARROW_PCT = 2.0
 # On a GPU, kernels are loaded, algorithms chosen and clocks raised by the first runs: so many, or so long.
 _WARM_UP_RUNS = {"cpu": 1, "cuda": 5}
 _WARM_UP_S = 0.25
+# A rest lets a quota fill up; it is longer than a period and a tick of the kernel's clock at any share.
+_REST_S = 0.05
+_RESTED_RUNS = 7
 _MIB = 2**20
 
 
@@ -203,6 +207,8 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
         if share.enforced_by != "mps":
             share.change(max(assignment.shares))
         say(parent, "whole", **_whole(chain, course, max(assignment.batches), assignment.min_runs))
+        if share.enforced_by not in ("mps", "none"):
+            say(parent, "rested", ms={f"{pct:g}": _rested_ms(course, pct) for pct in assignment.shares})
         if assignment.beside:
             _wait_for_word(parent, "alone")
             for batch in assignment.batches:
@@ -223,9 +229,13 @@ def _wait_for_word(parent: TextIO, event: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """One pass through all layers: seconds by the clock and by the processor, layer by layer."""
+    """One pass through all layers: seconds by the clock and by the processor, layer by layer.
+
+    `answered_s` is the time until the last layer is done, `total_s` until the next pass may begin.
+    """
 
     total_s: float
+    answered_s: float
     layer_s: tuple[float, ...]
     processor_s: tuple[float, ...]
 
@@ -282,7 +292,12 @@ class _Course:
             clock.append(time.perf_counter())
         self.share.pace(clock[-1] - clock[0])
         end = time.perf_counter()
-        return _Run(total_s=end - clock[0], layer_s=_differences(clock), processor_s=_differences(processor))
+        return _Run(
+            total_s=end - clock[0],
+            answered_s=clock[-1] - clock[0],
+            layer_s=_differences(clock),
+            processor_s=_differences(processor),
+        )
 
     def _run_on_gpu(self) -> _Run:
         import torch
@@ -304,7 +319,7 @@ class _Course:
         layer_s = tuple(first.elapsed_time(second) / 1e3 for first, second in itertools.pairwise(marks))
         # The device's own time where it is MPS that holds the share; the clock's where it is pausing.
         total_s = time.perf_counter() - began if self.share.enforced_by == "pause" else sum(layer_s)
-        return _Run(total_s=total_s, layer_s=layer_s, processor_s=layer_s)
+        return _Run(total_s=total_s, answered_s=sum(layer_s), layer_s=layer_s, processor_s=layer_s)
 
 
 def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
@@ -329,6 +344,24 @@ def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
         ],
         "effective_pct": course.share.effective_pct(),
     }
+
+
+def _rested_ms(course: _Course, share_pct: float) -> float:
+    """How much sooner than in a row of others a batch of one is answered after a rest, in ms; at least 0.
+
+    A quota that was not used in a while is there at once, and a worker that pauses has its pause behind it.
+    """
+    if share_pct >= 100:
+        return 0.0
+    course.share.change(share_pct)
+    course.prepare(1)
+    together, apart = [], []
+    for _ in range(_RESTED_RUNS):
+        course.run()
+        together.append(course.run().total_s)
+        time.sleep(max(_REST_S, _REST_S / 5 * 100 / share_pct))
+        apart.append(course.run().answered_s)
+    return 1e3 * max(0.0, statistics.median(together) - statistics.median(apart))
 
 
 def _whole(chain: Chain, course: _Course, batch: int, min_runs: int) -> dict[str, Any]:
