@@ -176,7 +176,21 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
             measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
-    return Server(exec_ms=times, batch=stage.batch, instances=stage.instances)
+    rested = _rested_ms(stage, profile, times) if settings.rested else None
+    return Server(exec_ms=times, batch=stage.batch, instances=stage.instances, rested_ms=rested)
+
+
+def _rested_ms(stage: Stage, profile: Profile, times: Sequence[float]) -> list[float]:
+    """How much sooner a batch of n is answered after a rest: as measured, but never more than is waited.
+
+    A worker that is held to its share by pausing answers before it pauses.
+    """
+    waited = [exec_ms * (1.0 - stage.share / 100.0) for exec_ms in times]
+    if profile.measured.get("enforced_by") == "pause":
+        return waited
+    measured = profile.measured.get("rested_ms")
+    sooner = measured.get(f"{stage.share:g}", 0.0) if isinstance(measured, dict) else 0.0
+    return [min(most, float(sooner)) for most in waited]
 
 
 def _requests(

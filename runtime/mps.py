@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ MEMORY_LIMIT = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 _PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
 _LOG_DIRECTORY = "CUDA_MPS_LOG_DIRECTORY"
 _TIMEOUT_S = 10.0
+_ATTEMPTS = 5
+_one_at_a_time = threading.Lock()
 _MULTIPROCESSOR_COUNT = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: under MPS, the client's own
 
 # Arithmetic cores of one multiprocessor, by compute capability (CUDA programming guide, appendix on
@@ -69,11 +72,17 @@ def probe() -> Daemon:
     if not (_pipe_directory() / "control").exists():
         # Asking would only wait for a daemon that is not there.
         return Daemon(installed=True, running=False, problem=f"not running; start it with {CONTROL} -d")
-    try:
-        servers = tuple(int(word) for word in _ask("get_server_list").split() if word.isdigit())
-        default = _ask("get_default_active_thread_percentage")
-    except MpsError as error:
-        return Daemon(installed=True, running=False, problem=str(error))
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _one_at_a_time:
+                servers = tuple(int(word) for word in _ask("get_server_list").split() if word.isdigit())
+                default = _ask("get_default_active_thread_percentage")
+            break
+        except MpsError as error:
+            # It talks to one at a time, and another process may just be asking.
+            if attempt == _ATTEMPTS - 1:
+                return Daemon(installed=True, running=False, problem=str(error))
+            time.sleep(0.2)
     default_pct = None
     with contextlib.suppress(ValueError):
         default_pct = float(default)

@@ -79,6 +79,7 @@ def measure(
     notebook = _Notebook(partial, model=name, batches=batches, shares=shares, seed=seed)
     opened: dict[str, Any] = {}
     whole: dict[str, Any] = {}
+    rested: dict[str, float] = {}
     while rounds:
         assignment = Assignment(
             model=name,
@@ -108,6 +109,8 @@ def measure(
                     notebook.add_beside(Cell(**_tuples(event)))
                 case "whole":
                     whole = whole or event
+                case "rested":
+                    rested = event["ms"]
                 case "end":
                     rounds.pop(0)
             if progress:
@@ -119,6 +122,9 @@ def measure(
                 one = replace(one, seconds=seconds_budget / len(shares))
                 notebook.add_beside(_beside(one, halt=halt, turn=turn))
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
+    if rested:
+        sooner_ms = {share: round(ms, 2) for share, ms in rested.items()}
+        profile = replace(profile, measured={**profile.measured, "rested_ms": sooner_ms})
     if neighbour:
         profile = replace(profile, measured={**profile.measured, "neighbour": notebook.neighbour(device)})
     notebook.forget()
@@ -232,6 +238,10 @@ def _in_turn(
                     neighbour.go()
                     neighbour.until("looping")
                     stopwatch.go()
+                case "end":
+                    if neighbour is not None:
+                        neighbour.rest()
+                    yield event
                 case _:
                     yield event
 
@@ -251,7 +261,9 @@ def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lo
         neighbour.go()
         neighbour.until("looping")
         ours.go()
-        return next(Cell(**_tuples(event)) for event in ours.events() if event.pop("event") == "cell")
+        [cell] = [event for event in ours.events() if event["event"] == "cell"]
+        neighbour.rest()
+        return Cell(**_tuples({key: value for key, value in cell.items() if key != "event"}))
 
 
 def _neighbour_of(assignment: Assignment) -> Assignment:

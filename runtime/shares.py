@@ -65,7 +65,7 @@ def hold(
     if device.startswith("cuda"):
         if mps.held() is not None and by != "pause":
             return MpsShare(share_pct)
-        return PausedShare(share_pct) if share_pct < 100 else Share(share_pct, "none")
+        return PausedShare(share_pct) if share_pct < 100 or by == "pause" else Share(share_pct, "none")
     if by == "pause":
         return PausedShare(share_pct)
     group, problem = _group_for(_quota_pct(share_pct, pinned=core is not None))

@@ -53,6 +53,13 @@ class StopwatchProcess:
         """Tell it to go on."""
         self._write("go")
 
+    def rest(self) -> None:
+        """Let one that loops come to rest and end. Raises MeasurementError when it will not."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        for _ in self._events:
+            pass
+
     def close(self) -> None:
         """End it, whatever it is doing."""
         self._process.kill()

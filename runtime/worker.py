@@ -31,7 +31,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from runtime import priority
-from runtime.batching import Backlog, ExecEstimate
+from runtime.batching import Backlog, ExecEstimate, sizes_up_to
 from runtime.errors import ServingError
 from runtime.shares import Use
 from runtime.transport import Channel, Message, bound_endpoint, clock_ns, listen, machine
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from runtime.cuda_graphs import GraphedStage
     from runtime.models import Chain
     from runtime.shares import Share
 
@@ -192,12 +193,19 @@ class Stage:
         self._inputs = torch.empty(spec.batch, *self.input_shape, dtype=self.input_dtype)
         self._writes_input = False
         self._module = chain.fragment(spec.start, spec.end, device=device)
+        self._graphed: GraphedStage | None = None
 
     def warm_up(self) -> None:
         """Run at the batch sizes that will come, so that the first request is no slower than the others."""
         import torch
 
-        for size in sorted({1, self.batch, *(2**power for power in range(20) if 2**power < self.batch)}):
+        sizes = sizes_up_to(self.batch)
+        if self._device != "cpu":
+            from runtime.cuda_graphs import GraphedStage
+
+            with torch.inference_mode():
+                self._graphed = GraphedStage(self._module, sizes, self.input_shape, self.input_dtype)
+        for size in sizes:
             sample = torch.zeros(size, *self.input_shape, dtype=self.input_dtype)
             for _ in range(3):
                 timed = priority.Undisturbed(100 if self._device != "cpu" else self._share_pct)
@@ -234,6 +242,16 @@ class Stage:
         self.estimate.record(samples, exec_ms, now)
         return Executed(answers, exec_ms, samples, joined)
 
+    def check_device(self) -> None:
+        """Raises ServingError where the GPU answers this process no more: after some errors it never does."""
+        if self._device != "cpu":
+            import torch
+
+            try:
+                torch.cuda.synchronize()
+            except RuntimeError as error:
+                raise ServingError(f"the GPU is lost to this process: {error}") from None
+
     def _would_write_input(self) -> bool:
         """Whether the first layer works in place; negative numbers show it, zeros survive a ReLU."""
         import torch
@@ -250,6 +268,8 @@ class Stage:
         import torch
 
         with torch.inference_mode():
+            if self._graphed is not None:
+                return self._graphed(inputs, self.output_dtype)
             return self._module(inputs.to(self._device)).contiguous().to("cpu", self.output_dtype)
 
 
@@ -349,6 +369,8 @@ class Server:
         try:
             executed = self._stage.execute(taken.batch)
         except Exception as error:  # whatever a user's model raises: its senders are told, the rest goes on
+            # Where it is not the model's doing, another worker may have them: this one ends.
+            self._stage.check_device()
             failed = [request for request in taken.batch if id(request) not in self._gone]
             self._counts["failed"] += len(failed)
             for channel, group in _by_channel(failed):

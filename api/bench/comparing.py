@@ -4,8 +4,8 @@
 speaks of, and its wait and execution in each stage. `client_…` figures are the sender's own.
 
 *Simulated* is a replay of the plan with the very arrivals that were observed, by the profile's execution
-times, those of smaller batches interpolated. What a hop from the gateway to a worker and back costs is
-measured first, by single requests, and given to the simulation.
+times, those of smaller batches interpolated, and with what a rest is worth to a worker. What a hop from the
+gateway to a worker and back costs is measured first, by single requests, and given to the simulation.
 
 *Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
 """
@@ -64,7 +64,7 @@ def compare(
         for client in result["clients"]
     }
     # On the way in, and once more between two stages: what a stage's wait has beyond its queue.
-    settings = SimulationSettings(batch_time="between", network_ms=hop, copy_ms=hop)
+    settings = SimulationSettings(batch_time="between", rested=True, network_ms=hop, copy_ms=hop)
     run = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
     latency = run.finish_ms - run.arrival_ms
     seen = [_latencies(client) for client in result["clients"]]
