@@ -10,7 +10,7 @@ from runtime.gateway import Gateway
 from runtime.inference_protocol import joined_name
 from runtime.transport_arena import Arena
 
-_STAGE = ["model", "start", "end", "batch", "share_pct", "gpu"]
+_STAGE = ["model", "start", "end", "batch", "share_pct", "gpu", "exits"]
 
 
 def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
@@ -43,6 +43,14 @@ def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
         on_time.add_metric([fragment], gateway.tally.on_time[fragment])
     yield answered
     yield on_time
+    left = CounterMetricFamily(
+        "regraft_gateway_left",
+        "Requests answered by an exit, by fragment and the exit's layer.",
+        labels=["fragment", "exit"],
+    )
+    for (fragment, layer), count in sorted(gateway.tally.left.items()):
+        left.add_metric([fragment, str(layer)], count)
+    yield left
     seconds = HistogramMetricFamily(
         "regraft_gateway_request_seconds", "From a request's arrival to its answer.", labels=["name"]
     )
@@ -61,7 +69,8 @@ def _stages(gateway: Gateway) -> Iterable[Metric]:
     dropped = CounterMetricFamily("regraft_stage_dropped", "Dropped: too late.", labels=_STAGE)
     failed = CounterMetricFamily("regraft_stage_failed", "The stage raised, or died.", labels=_STAGE)
     for kind, pool in sorted(gateway.pools.items()):
-        labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in kind]
+        labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in kind[:-1]]
+        labels.append(",".join(str(layer) for layer in kind.exits))
         pool.waits.add_to(waits, labels)
         pool.execs.add_to(execs, labels)
         pool.batches.add_to(batches, labels)
