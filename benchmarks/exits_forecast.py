@@ -3,7 +3,7 @@
     python -m benchmarks.exits_forecast        (needs statsmodels, which Regraft does not)
 
 Series are made up: windows in which 200 or 2,000 requests were counted, with a true survival that is
-constant, waves over 60 windows, wanders (steps of 0.02), jumps every 40 windows, or swings back to its
+constant, waves over 40 windows, wanders (steps of 0.02), jumps after 20, or swings back to its
 mean. What counts is the mean absolute error, one window ahead, beside the true survival.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from planner.forecasting import LEAST_WINDOWS, Method, Window, forecast
 
-LENGTH, SEEDS = 60, 4
+LENGTH, SEEDS = 40, 2
 METHODS: tuple[Method, ...] = ("last", "mean", "arima")
 
 
@@ -24,11 +24,11 @@ def series(kind: str, rng: np.random.Generator) -> np.ndarray:
         case "constant":
             found = np.full(LENGTH, 0.5)
         case "waves":
-            found = 0.5 + 0.25 * np.sin(2 * np.pi * time / 60)
+            found = 0.5 + 0.25 * np.sin(2 * np.pi * time / 40)
         case "wanders":
             found = 0.5 + np.cumsum(rng.normal(0, 0.02, LENGTH))
         case "jumps":
-            found = np.where(time // 40 % 2 == 0, 0.35, 0.65)
+            found = np.where(time < 20, 0.35, 0.65)
         case _:  # swings
             found = np.full(LENGTH, 0.5)
             for now in range(1, LENGTH):
@@ -49,7 +49,7 @@ def main() -> None:
                     Window(answered=answered, left={1: int(rng.binomial(answered, 1 - part))})
                     for part in true
                 ]
-                for now in range(LEAST_WINDOWS, LENGTH, 2):
+                for now in range(LEAST_WINDOWS, LENGTH, 4):
                     for method in METHODS:
                         found = forecast(windows[:now], [1], method=method)
                         errors[method].append(abs((found or (1.0,))[0] - true[now]))

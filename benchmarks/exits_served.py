@@ -9,7 +9,7 @@ digits that neither has seen, 1 to 16 at a time, and prints what one core answer
 
     stock        the model in one piece
     multi-exit   with both exits in use, in one piece: batches shrink
-    split        cut at the first exit; survivors fill up batches of the second part, which has the second exit
+    split        cut at the first exit; survivors fill up batches of the second part, with the second exit
                  within; the time for each input is that of part one, and σ times that of part two
 
 Answers are checked one by one.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import tritonclient.http as triton
+from typer.testing import CliRunner
 
 from planner import formats
 from planner.planning import make_plan
@@ -20,6 +21,7 @@ from planner.problem import PlanSettings
 from planner.profile import Profile
 from planner.workload import Fragment, Workload
 from runtime import exit_training as training
+from runtime.commands_exits import exits
 from runtime.errors import ModelError, SettingError, WeightsError
 from runtime.exit_measuring import profile_with_exits, survivors
 from runtime.models import Chain, open_chain
@@ -169,14 +171,14 @@ def test_what_was_measured_makes_a_profile_that_can_be_planned_with(digits: Trai
     made = profiled(digits)
     formats.write(made, tmp_path / "profile.json")
     assert formats.read(Profile, tmp_path / "profile.json") == made
-    exits = made.exits or ()
+    listed = made.exits or ()
     leaving = digits.found.leaving(digits.ramps.thresholds)
-    assert [item.survival for item in exits] == [
+    assert [item.survival for item in listed] == [
         pytest.approx(float((leaving > number).float().mean())) for number in range(2)
     ]
-    assert exits[1].quality == pytest.approx(digits.found.quality(digits.ramps.thresholds))
+    assert listed[1].quality == pytest.approx(digits.found.quality(digits.ramps.thresholds))
     # A ramp at half the share takes twice as long, as the layers of this profile do.
-    assert exits[0].ramp_ms[1][0] == pytest.approx(2 * (exits[0].ramp_ms[1][1] or 0), rel=1e-3)
+    assert listed[0].ramp_ms[1][0] == pytest.approx(2 * (listed[0].ramp_ms[1][1] or 0), rel=1e-3)
     workload = Workload(
         fragments=(Fragment(id="f", model=CONVOLUTIONAL, start=0, budget_ms=400.0, rate_rps=400.0),)
     )
@@ -185,6 +187,28 @@ def test_what_was_measured_makes_a_profile_that_can_be_planned_with(digits: Trai
         workload, [replace(made, exits=None)], strategy="graft", settings=PlanSettings(time_limit_s=2)
     )
     assert plan.objective.share < plain.objective.share
+
+
+def test_the_commands_train_and_measure(digits: Trained, tmp_path: Path) -> None:
+    common = [CONVOLUTIONAL, "--data", str(digits.data), "--weights", str(tmp_path)]
+    runner = CliRunner()
+    try:
+        done = runner.invoke(exits, ["train", *common, "--at", "3", "--epochs", "1", "--model-epochs", "1"])
+        assert done.exit_code == 0, done.output
+        assert "exit 3: threshold" in done.output
+        plain = replace(profiled(digits), exits=None)
+        formats.write(plain, tmp_path / "plain.json")
+        files = ["--profile", str(tmp_path / "plain.json"), "--output", str(tmp_path / "made.json")]
+        done = runner.invoke(exits, ["measure", *common, *files])
+        assert done.exit_code == 0, done.output
+        [item] = formats.read(Profile, tmp_path / "made.json").exits or ()
+        assert item.layer == 3
+        formats.write(replace(plain, layers=plain.layers[1:], latency_ms=plain.latency_ms[1:]), files[1])
+        assert runner.invoke(exits, ["measure", *common, *files]).exit_code == 1
+        assert runner.invoke(exits, ["train", *common, "--at", "9"]).exit_code == 2
+        assert runner.invoke(exits, ["train", *common, "--at", "x"]).exit_code == 2
+    finally:
+        os.environ["REGRAFT_WEIGHTS"] = str(digits.weights)
 
 
 @pytest.mark.parametrize("stages", ["split", "whole"])
