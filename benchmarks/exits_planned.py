@@ -1,8 +1,8 @@
 """What exits are worth in plans: by batch, from easy inputs to hard ones, and with a wrong forecast.
 
-    python -m benchmarks.exits_planned batches|hardness|forecast
+    python -m benchmarks.exits_planned batches|hardness|together|forecast
 
-The profile is synthetic (`tests.profiles`, 12 layers, exits after 4 and 8, a ramp 15 % of a layer), its
+The profile is synthetic (`tests.profiles`, 12 layers, exits after 4 and 8), its
 batching as strong as a GPU's for small batches: a batch of 16 takes 4 times what one sample does. One
 model, phones that start at its input; shares are percent of a GPU, and every plan is verified.
 
@@ -28,7 +28,7 @@ from planner.profile import Profile
 from planner.simulation import simulate
 from planner.workload import Fragment, Workload
 from tests.exits import with_exits
-from tests.profiles import make_profile
+from tests.profiles import make_profile, make_workload
 
 STRATEGIES = ("gslice+", "multi-exit", "pame", "e3", "graft")
 NAMES = {"gslice+": "stock", "multi-exit": "multi-exit", "pame": "pame", "e3": "e3", "graft": "planned"}
@@ -37,10 +37,12 @@ SETTINGS = PlanSettings(time_limit_s=4.0, threads=1)
 CAP = 400.0
 
 
-def profile(batches: tuple[int, ...], survival: tuple[float, ...] = (0.5, 0.25)) -> Profile:
+def profile(
+    batches: tuple[int, ...], survival: tuple[float, ...] = (0.5, 0.25), ramp: float = 0.15
+) -> Profile:
     """The model that is planned for."""
     plain = make_profile(layers=12, batches=batches, shares=SHARES, alpha=0.8, seed=11, total_ms=10.0)
-    return with_exits(plain, survival, layers=(4, 8))
+    return with_exits(plain, survival, layers=(4, 8), ramp=ramp)
 
 
 def share(strategy: str, made: Profile, rate_rps: float, budget_ms: float = 400.0) -> float:
@@ -68,18 +70,24 @@ def goodput(strategy: str, made: Profile) -> float:
 
 
 def batches() -> None:
+    for survival, ramp in (((0.5, 0.25), 0.15), ((0.8, 0.6), 0.6)):
+        print(f"survival {survival}, ramp {ramp:.0%} of a layer")
+        _batches(survival, ramp)
+
+
+def _batches(survival: tuple[float, ...], ramp: float) -> None:
     print(f"goodput at {CAP:g} % of share, requests a second (beside stock)")
     print("| batch | " + " | ".join(NAMES[name] for name in STRATEGIES) + " |")
     for batch in (1, 2, 4, 8, 16):
         sizes = tuple(size for size in (1, 2, 4, 8, 16) if size <= batch)
         # Smaller batches were measured, since batches shrink; the plan may use the largest alone.
-        made = only(profile(sizes), batch)
+        made = only(profile(sizes, survival, ramp), batch)
         found = [goodput(name, made) for name in STRATEGIES]
         print(f"| {batch} | " + " | ".join(f"{one:.0f} ({one / found[0]:.2f})" for one in found) + " |")
     print("share for 2,000 requests a second")
     for batch in (1, 2, 4, 8, 16):
         sizes = tuple(size for size in (1, 2, 4, 8, 16) if size <= batch)
-        found = [share(name, only(profile(sizes), batch), 2000.0) for name in STRATEGIES]
+        found = [share(name, only(profile(sizes, survival, ramp), batch), 2000.0) for name in STRATEGIES]
         print(f"| {batch} | " + " | ".join(f"{one:.0f} ({one / found[0]:.2f})" for one in found) + " |")
 
 
@@ -115,6 +123,18 @@ def hardness() -> None:
             + " | ".join(f"{one:.0f} ({one / found[0]:.2f})" for one in found)
             + f" | {said.get('taken', 'none')} {said.get('split_at', '')} |"
         )
+
+
+def together() -> None:
+    print("| layers, fragments, survival | " + " | ".join(NAMES[name] for name in STRATEGIES) + " | none |")
+    for layers, count, survival in ((20, 20, (0.5, 0.2)), (40, 30, (0.9, 0.7, 0.5, 0.3, 0.2))):
+        made = with_exits(make_profile(layers=layers), survival)
+        workload = make_workload([made], fragments=count, rates=(20, 300), seed=3)
+        settings = replace(SETTINGS, time_limit_s=20.0)
+        plans = [make_plan(workload, [made], strategy=name, settings=settings) for name in STRATEGIES]
+        none = plans[-1].provenance.settings["exits"]["net"]["share"]["none"]
+        shares = " | ".join(f"{plan.objective.share:.0f}" for plan in plans)
+        print(f"| {layers}, {count}, {survival} | {shares} | {none:.0f} |")
 
 
 def forecast() -> None:
@@ -162,4 +182,4 @@ def replayed(plan: Plan, workload: Workload, true: Profile) -> float:
 
 
 if __name__ == "__main__":
-    {"batches": batches, "hardness": hardness, "forecast": forecast}[sys.argv[1]]()
+    {"batches": batches, "hardness": hardness, "together": together, "forecast": forecast}[sys.argv[1]]()
