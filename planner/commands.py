@@ -25,6 +25,7 @@ from planner.terminal import (
     budget_table,
     console,
     describe,
+    describe_exits,
     exit_codes,
     notes,
     own_output,
@@ -116,6 +117,8 @@ def plan(
             made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
         formats.write(made, output)
     notes.print(table_of([row_of(made)]))
+    for model, said in made.provenance.settings.get("exits", {}).items():
+        notes.print(f"exits of {model}: {describe_exits(said)}", markup=False)
     for item in made.unplanned:
         notes.print(f"left out: {item.fragment}: {item.reason} {json.dumps(item.detail)}", markup=False)
     if explain:

@@ -94,6 +94,15 @@ def progress_line(title: str) -> Iterator[ProgressReport]:
         yield show
 
 
+def describe_exits(said: dict[str, Any]) -> str:
+    """What exits save, and what each way of planning costs, in a line."""
+    costs = ", ".join(f"{name} {share:g}" for name, share in said["share"].items())
+    if said["taken"] == "none":
+        return f"not used; share by way of planning: {costs}"
+    split = f", split at {said['split_at']}" if said["split_at"] else ", not split"
+    return f"{said['exits']} in use{split}; {said['saved']:g} of share saved; by way of planning: {costs}"
+
+
 def describe(report: Progress) -> str:
     """One line of progress: phase, seconds, share, bound and gap as far as they are known."""
     parts = [f"{report.phase}, {report.t_s:.1f} s"]
