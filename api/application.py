@@ -36,6 +36,7 @@ _DESCRIPTION = """Plans for hybrid deep learning on shared GPUs: workloads and p
 out, deployed as generations onto the nodes whose agents ask for their assignment.
 
 Every request needs an API key with the right scope (`Authorization: Bearer KEY`); only the probes are open.
+There are the scopes `read`, `plan`, `deploy` and `agent`; none implies another, and a key may have several.
 Errors are `application/problem+json` with a stable `code`. A POST may carry an `Idempotency-Key`: repeated
 with the same body it is done once and answered the same. Lists are paged: pass `next` as `cursor`.
 """

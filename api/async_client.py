@@ -6,7 +6,7 @@ This is the source; `api/client.py` is made from it by `python -m api.client_twi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -47,6 +47,7 @@ class AsyncClient:
     """
 
     def __init__(self, base_url: str, key: str, *, timeout_s: float = 60.0) -> None:
+        self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=base_url.rstrip("/"), headers={"Authorization": f"Bearer {key}"}, timeout=timeout_s
         )
@@ -83,10 +84,16 @@ class AsyncClient:
         budget: float = 1.0,
         rate: float = 1.0,
         models: Sequence[str] | None = None,
+        gpus: Sequence[views.GpuView] | None = None,
     ) -> views.WorkloadInfo:
-        """What if: a workload made from another, by factors of clients, budgets and rates."""
-        kept = None if models is None else list(models)
-        wanted = views.DeriveWorkload(clients=clients, budget=budget, rate=rate, models=kept)
+        """What if: a workload made from another, by factors of clients, budgets and rates, on other GPUs."""
+        wanted = views.DeriveWorkload(
+            clients=clients,
+            budget=budget,
+            rate=rate,
+            models=None if models is None else list(models),
+            gpus=None if gpus is None else list(gpus),
+        )
         return await self._ask("POST", f"/v1/workloads/{workload_id}/variants", views.WorkloadInfo, wanted)
 
     async def derive_profile(self, profile_id: str, *, cost_per_share: float) -> views.ProfileInfo:
@@ -104,13 +111,21 @@ class AsyncClient:
         response = await self._send("GET", f"/v1/profiles/{profile_id}/document")
         return formats.parse(Profile, response.content, source=profile_id)
 
+    async def workload_info(self, workload_id: str) -> views.WorkloadInfo:
+        """A workload without its fragments."""
+        return await self._ask("GET", f"/v1/workloads/{workload_id}", views.WorkloadInfo)
+
+    async def profile_info(self, profile_id: str) -> views.ProfileInfo:
+        """A profile without its latencies."""
+        return await self._ask("GET", f"/v1/profiles/{profile_id}", views.ProfileInfo)
+
     async def workloads(self) -> list[views.WorkloadInfo]:
         """All workloads, newest first."""
         return await self._list("/v1/workloads", views.WorkloadInfo)
 
-    async def profiles(self) -> list[views.ProfileInfo]:
-        """All profiles, newest first."""
-        return await self._list("/v1/profiles", views.ProfileInfo)
+    async def profiles(self, *, model: str | None = None, gpu: str | None = None) -> list[views.ProfileInfo]:
+        """All profiles, newest first; of one model or GPU type where given."""
+        return await self._list("/v1/profiles", views.ProfileInfo, model=model, gpu=gpu)
 
     # Runs
 
@@ -145,9 +160,9 @@ class AsyncClient:
         """A run."""
         return await self._ask("GET", f"/v1/plan-runs/{run_id}", views.Run)
 
-    async def runs(self, *, state: str | None = None) -> list[views.Run]:
-        """All runs, newest first; in one state where given."""
-        return await self._list("/v1/plan-runs", views.Run, state=state)
+    async def runs(self, *, state: str | None = None, workload: str | None = None) -> list[views.Run]:
+        """All runs, newest first; in one state or of one workload where given."""
+        return await self._list("/v1/plan-runs", views.Run, state=state, workload=workload)
 
     async def stop_run(self, run_id: str) -> views.Run:
         """End a run and keep the best plan so far."""
@@ -157,14 +172,20 @@ class AsyncClient:
         """End a run and keep nothing."""
         return await self._ask("POST", f"/v1/plan-runs/{run_id}/cancel", views.Run)
 
-    async def events(self, run_id: str, *, after: int = 0) -> AsyncIterator[views.RunEvent]:
-        """What happened and happens to a run, until it has ended; resumed where the connection breaks."""
+    async def events(
+        self, run_id: str, *, after: int = 0, follow: bool = True
+    ) -> AsyncIterator[views.RunEvent]:
+        """What happened and happens to a run, until it has ended; resumed where the connection breaks.
+
+        Without `follow`, what happened so far.
+        """
+        params = {} if follow else {"follow": "false"}
         reader, failures = EventReader(last=after), 0
         while True:
             headers = {"Last-Event-ID": str(reader.last)} if reader.last else {}
             try:
                 async with self._http.stream(
-                    "GET", f"/v1/plan-runs/{run_id}/events", headers=headers
+                    "GET", f"/v1/plan-runs/{run_id}/events", params=params, headers=headers
                 ) as response:
                     if response.status_code >= 400:
                         await response.aread()
@@ -177,6 +198,8 @@ class AsyncClient:
                                 yield event
                                 if event.kind == "state" and event.data["state"] in FINAL:
                                     return
+                        if not follow:
+                            return
             except httpx.TransportError as error:
                 if failures >= RETRIES:
                     raise UnreachableError(
@@ -210,9 +233,11 @@ class AsyncClient:
         """A plan without its stages and routes."""
         return await self._ask("GET", f"/v1/plans/{plan_id}", views.PlanInfo)
 
-    async def plans(self, *, workload: str | None = None) -> list[views.PlanInfo]:
-        """All plans, newest first; of one workload where given."""
-        return await self._list("/v1/plans", views.PlanInfo, workload=workload)
+    async def plans(
+        self, *, workload: str | None = None, strategy: str | None = None
+    ) -> list[views.PlanInfo]:
+        """All plans, newest first; of one workload or strategy where given."""
+        return await self._list("/v1/plans", views.PlanInfo, workload=workload, strategy=strategy)
 
     async def diff(self, before: str, after: str) -> views.PlanDiff:
         """What changes when plan `after` replaces plan `before`."""
@@ -248,6 +273,17 @@ class AsyncClient:
     async def comparison(self, comparison_id: str) -> views.Comparison:
         """A comparison."""
         return await self._ask("GET", f"/v1/comparisons/{comparison_id}", views.Comparison)
+
+    async def comparisons(self) -> list[views.Comparison]:
+        """All comparisons, newest first."""
+        return await self._list("/v1/comparisons", views.Comparison)
+
+    async def differences(
+        self, comparison_id: str, *, baseline: str | None = None
+    ) -> views.ComparisonDifferences:
+        """What changes between the plans of a comparison, each laid beside that of one strategy."""
+        path = f"/v1/comparisons/{comparison_id}/differences"
+        return await self._ask("GET", path, views.ComparisonDifferences, baseline=baseline)
 
     async def wait_comparison(
         self, comparison_id: str, on_event: Callable[[str, Progress], None] | None = None
@@ -296,6 +332,45 @@ class AsyncClient:
         """A node."""
         return await self._ask("GET", f"/v1/nodes/{node_id}", views.Node)
 
+    async def register_node(self, node: views.Register) -> views.Node:
+        """Register a machine; a name already known keeps its id."""
+        return await self._ask("POST", "/v1/nodes", views.Node, node)
+
+    async def assignment(
+        self, node_id: str, *, etag: str | None = None, wait_s: float = 0.0
+    ) -> tuple[dict[str, Any], str] | None:
+        """What a node is to run (`regraft.assignment/v1`) and its ETag.
+
+        None where it is still the one of `etag`, also after `wait_s` seconds.
+        """
+        headers = {} if etag is None else {"If-None-Match": etag}
+        path = f"/v1/nodes/{node_id}/assignment"
+        response = await self._send("GET", path, headers=headers, patience_s=wait_s, wait=wait_s or None)
+        return None if response.status_code == 304 else (response.json(), response.headers["ETag"])
+
+    async def report_status(self, node_id: str, status: views.ReportStatus) -> None:
+        """Say what really runs on a node; renews its lease."""
+        content = status.model_dump_json().encode()
+        await self._send("PUT", f"/v1/nodes/{node_id}/status", content=content)
+
+    # The service itself
+
+    async def audit(self) -> list[views.AuditEntry]:
+        """Who did what to which resource, newest first."""
+        return await self._list("/v1/audit", views.AuditEntry)
+
+    async def metrics(self) -> str:
+        """Metrics, in Prometheus' text format."""
+        return (await self._send("GET", "/metrics")).text
+
+    async def live(self) -> None:
+        """Returns where the process answers."""
+        await self._send("GET", "/livez")
+
+    async def ready(self) -> None:
+        """Returns where the service and its database answer; ProblemError says what is amiss."""
+        await self._send("GET", "/readyz")
+
     # How
 
     async def _ask(
@@ -317,9 +392,17 @@ class AsyncClient:
                 return items
 
     async def _send(
-        self, method: str, path: str, *, content: bytes | None = None, **query: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float = 0.0,
+        **query: Any,
     ) -> httpx.Response:
-        headers = headers_of(method)
+        """`patience_s` is what the service may take beyond the usual time to answer."""
+        headers = {**headers_of(method), **(headers or {})}
         if content is not None:
             headers["Content-Type"] = "application/json"
         params = {name: value for name, value in query.items() if value is not None}
@@ -327,7 +410,12 @@ class AsyncClient:
             response = None
             try:
                 response = await self._http.request(
-                    method, path, content=content, params=params, headers=headers
+                    method,
+                    path,
+                    content=content,
+                    params=params,
+                    headers=headers,
+                    timeout=self._timeout_s + patience_s,
                 )
             except httpx.TransportError as error:
                 if attempt == RETRIES:

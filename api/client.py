@@ -6,7 +6,7 @@ Made from `api/async_client.py` by `python -m api.client_twin`; change that one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -47,6 +47,7 @@ class Client:
     """
 
     def __init__(self, base_url: str, key: str, *, timeout_s: float = 60.0) -> None:
+        self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=base_url.rstrip("/"), headers={"Authorization": f"Bearer {key}"}, timeout=timeout_s
         )
@@ -83,10 +84,16 @@ class Client:
         budget: float = 1.0,
         rate: float = 1.0,
         models: Sequence[str] | None = None,
+        gpus: Sequence[views.GpuView] | None = None,
     ) -> views.WorkloadInfo:
-        """What if: a workload made from another, by factors of clients, budgets and rates."""
-        kept = None if models is None else list(models)
-        wanted = views.DeriveWorkload(clients=clients, budget=budget, rate=rate, models=kept)
+        """What if: a workload made from another, by factors of clients, budgets and rates, on other GPUs."""
+        wanted = views.DeriveWorkload(
+            clients=clients,
+            budget=budget,
+            rate=rate,
+            models=None if models is None else list(models),
+            gpus=None if gpus is None else list(gpus),
+        )
         return self._ask("POST", f"/v1/workloads/{workload_id}/variants", views.WorkloadInfo, wanted)
 
     def derive_profile(self, profile_id: str, *, cost_per_share: float) -> views.ProfileInfo:
@@ -104,13 +111,21 @@ class Client:
         response = self._send("GET", f"/v1/profiles/{profile_id}/document")
         return formats.parse(Profile, response.content, source=profile_id)
 
+    def workload_info(self, workload_id: str) -> views.WorkloadInfo:
+        """A workload without its fragments."""
+        return self._ask("GET", f"/v1/workloads/{workload_id}", views.WorkloadInfo)
+
+    def profile_info(self, profile_id: str) -> views.ProfileInfo:
+        """A profile without its latencies."""
+        return self._ask("GET", f"/v1/profiles/{profile_id}", views.ProfileInfo)
+
     def workloads(self) -> list[views.WorkloadInfo]:
         """All workloads, newest first."""
         return self._list("/v1/workloads", views.WorkloadInfo)
 
-    def profiles(self) -> list[views.ProfileInfo]:
-        """All profiles, newest first."""
-        return self._list("/v1/profiles", views.ProfileInfo)
+    def profiles(self, *, model: str | None = None, gpu: str | None = None) -> list[views.ProfileInfo]:
+        """All profiles, newest first; of one model or GPU type where given."""
+        return self._list("/v1/profiles", views.ProfileInfo, model=model, gpu=gpu)
 
     # Runs
 
@@ -145,9 +160,9 @@ class Client:
         """A run."""
         return self._ask("GET", f"/v1/plan-runs/{run_id}", views.Run)
 
-    def runs(self, *, state: str | None = None) -> list[views.Run]:
-        """All runs, newest first; in one state where given."""
-        return self._list("/v1/plan-runs", views.Run, state=state)
+    def runs(self, *, state: str | None = None, workload: str | None = None) -> list[views.Run]:
+        """All runs, newest first; in one state or of one workload where given."""
+        return self._list("/v1/plan-runs", views.Run, state=state, workload=workload)
 
     def stop_run(self, run_id: str) -> views.Run:
         """End a run and keep the best plan so far."""
@@ -157,13 +172,19 @@ class Client:
         """End a run and keep nothing."""
         return self._ask("POST", f"/v1/plan-runs/{run_id}/cancel", views.Run)
 
-    def events(self, run_id: str, *, after: int = 0) -> Iterator[views.RunEvent]:
-        """What happened and happens to a run, until it has ended; resumed where the connection breaks."""
+    def events(self, run_id: str, *, after: int = 0, follow: bool = True) -> Iterator[views.RunEvent]:
+        """What happened and happens to a run, until it has ended; resumed where the connection breaks.
+
+        Without `follow`, what happened so far.
+        """
+        params = {} if follow else {"follow": "false"}
         reader, failures = EventReader(last=after), 0
         while True:
             headers = {"Last-Event-ID": str(reader.last)} if reader.last else {}
             try:
-                with self._http.stream("GET", f"/v1/plan-runs/{run_id}/events", headers=headers) as response:
+                with self._http.stream(
+                    "GET", f"/v1/plan-runs/{run_id}/events", params=params, headers=headers
+                ) as response:
                     if response.status_code >= 400:
                         response.read()
                         if response.status_code not in RETRIED_STATUSES:
@@ -175,6 +196,8 @@ class Client:
                                 yield event
                                 if event.kind == "state" and event.data["state"] in FINAL:
                                     return
+                        if not follow:
+                            return
             except httpx.TransportError as error:
                 if failures >= RETRIES:
                     raise UnreachableError(
@@ -208,9 +231,9 @@ class Client:
         """A plan without its stages and routes."""
         return self._ask("GET", f"/v1/plans/{plan_id}", views.PlanInfo)
 
-    def plans(self, *, workload: str | None = None) -> list[views.PlanInfo]:
-        """All plans, newest first; of one workload where given."""
-        return self._list("/v1/plans", views.PlanInfo, workload=workload)
+    def plans(self, *, workload: str | None = None, strategy: str | None = None) -> list[views.PlanInfo]:
+        """All plans, newest first; of one workload or strategy where given."""
+        return self._list("/v1/plans", views.PlanInfo, workload=workload, strategy=strategy)
 
     def diff(self, before: str, after: str) -> views.PlanDiff:
         """What changes when plan `after` replaces plan `before`."""
@@ -246,6 +269,15 @@ class Client:
     def comparison(self, comparison_id: str) -> views.Comparison:
         """A comparison."""
         return self._ask("GET", f"/v1/comparisons/{comparison_id}", views.Comparison)
+
+    def comparisons(self) -> list[views.Comparison]:
+        """All comparisons, newest first."""
+        return self._list("/v1/comparisons", views.Comparison)
+
+    def differences(self, comparison_id: str, *, baseline: str | None = None) -> views.ComparisonDifferences:
+        """What changes between the plans of a comparison, each laid beside that of one strategy."""
+        path = f"/v1/comparisons/{comparison_id}/differences"
+        return self._ask("GET", path, views.ComparisonDifferences, baseline=baseline)
 
     def wait_comparison(
         self, comparison_id: str, on_event: Callable[[str, Progress], None] | None = None
@@ -294,6 +326,45 @@ class Client:
         """A node."""
         return self._ask("GET", f"/v1/nodes/{node_id}", views.Node)
 
+    def register_node(self, node: views.Register) -> views.Node:
+        """Register a machine; a name already known keeps its id."""
+        return self._ask("POST", "/v1/nodes", views.Node, node)
+
+    def assignment(
+        self, node_id: str, *, etag: str | None = None, wait_s: float = 0.0
+    ) -> tuple[dict[str, Any], str] | None:
+        """What a node is to run (`regraft.assignment/v1`) and its ETag.
+
+        None where it is still the one of `etag`, also after `wait_s` seconds.
+        """
+        headers = {} if etag is None else {"If-None-Match": etag}
+        path = f"/v1/nodes/{node_id}/assignment"
+        response = self._send("GET", path, headers=headers, patience_s=wait_s, wait=wait_s or None)
+        return None if response.status_code == 304 else (response.json(), response.headers["ETag"])
+
+    def report_status(self, node_id: str, status: views.ReportStatus) -> None:
+        """Say what really runs on a node; renews its lease."""
+        content = status.model_dump_json().encode()
+        self._send("PUT", f"/v1/nodes/{node_id}/status", content=content)
+
+    # The service itself
+
+    def audit(self) -> list[views.AuditEntry]:
+        """Who did what to which resource, newest first."""
+        return self._list("/v1/audit", views.AuditEntry)
+
+    def metrics(self) -> str:
+        """Metrics, in Prometheus' text format."""
+        return (self._send("GET", "/metrics")).text
+
+    def live(self) -> None:
+        """Returns where the process answers."""
+        self._send("GET", "/livez")
+
+    def ready(self) -> None:
+        """Returns where the service and its database answer; ProblemError says what is amiss."""
+        self._send("GET", "/readyz")
+
     # How
 
     def _ask(
@@ -314,15 +385,32 @@ class Client:
             if cursor is None:
                 return items
 
-    def _send(self, method: str, path: str, *, content: bytes | None = None, **query: Any) -> httpx.Response:
-        headers = headers_of(method)
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float = 0.0,
+        **query: Any,
+    ) -> httpx.Response:
+        """`patience_s` is what the service may take beyond the usual time to answer."""
+        headers = {**headers_of(method), **(headers or {})}
         if content is not None:
             headers["Content-Type"] = "application/json"
         params = {name: value for name, value in query.items() if value is not None}
         for attempt in range(RETRIES + 1):
             response = None
             try:
-                response = self._http.request(method, path, content=content, params=params, headers=headers)
+                response = self._http.request(
+                    method,
+                    path,
+                    content=content,
+                    params=params,
+                    headers=headers,
+                    timeout=self._timeout_s + patience_s,
+                )
             except httpx.TransportError as error:
                 if attempt == RETRIES:
                     raise UnreachableError(

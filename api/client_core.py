@@ -22,7 +22,8 @@ from planner.problem import Progress
 # A service that restarts is away for seconds; each further try waits twice as long.
 RETRIES = 5
 FIRST_PAUSE_S = 0.2
-RETRIED_STATUSES = frozenset({429, 503})
+# 502 and 504 are a proxy's words for a service that restarts.
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class ClientError(Exception):

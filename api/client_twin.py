@@ -33,7 +33,7 @@ _WORDS = [
     (r"\.aclose\(", ".close("),
     (r"\.aread\(", ".read("),
     (r"\.aiter_lines\(", ".iter_lines("),
-    (r"import Iterator, Callable, Sequence", "import Callable, Iterator, Sequence"),
+    (r"import Iterator, Callable, Mapping, Sequence", "import Callable, Iterator, Mapping, Sequence"),
 ]
 
 

@@ -27,6 +27,7 @@ _ORDER = [
     "serve",
     "agent",
     "gateway",
+    "bench",
 ]
 
 

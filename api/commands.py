@@ -106,6 +106,26 @@ def upgrade_command(database: DatabaseOption = DEFAULT_DATABASE) -> None:
     typer.echo(f"schema {after}" if before == after else f"schema {before or 'none'} → {after}")
 
 
+@db.command("backup")
+def backup_command(
+    target: Annotated[Path, typer.Argument(help="File that gets the copy; must not be there yet.")],
+    database: DatabaseOption = DEFAULT_DATABASE,
+) -> None:
+    """Copy a SQLite database as it is at this moment; the service may go on using it."""
+    from api.backup import BackupError, backup
+    from api.schema import current
+
+    with _opened(database) as opened:
+        try:
+            if opened.is_sqlite and current(opened) is None:
+                raise BackupError("there is no schema in this database")
+            size = backup(opened, target)
+        except BackupError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(INPUT_WRONG) from None
+    typer.echo(f"{target}: {size} bytes")
+
+
 @keys.callback()
 def _keys() -> None:
     """API keys and their scopes."""
@@ -128,7 +148,7 @@ def create_key_command(
             with opened.writing() as store:
                 key = create_key(store, name=name, scopes=wanted)
         except ValueError as error:
-            typer.echo(f"--scopes: {error}", err=True)
+            typer.echo(str(error), err=True)
             raise typer.Exit(INPUT_WRONG) from None
     typer.echo(key)
 

@@ -203,7 +203,7 @@ def rollback(
 def nodes(service: Service = SERVICE, key: Key = "") -> None:
     """List nodes, with what of their part of the plan does not run. Exit code 1 when anything does not."""
     with _connected(service, key) as client:
-        listed = client.nodes()
+        listed = sorted(client.nodes(), key=lambda node: node.name)
     for node in listed:
         running = f"{node.assigned - len(node.not_running)} of {node.assigned} run"
         _line(node.name, node.lease, f"generation {node.generation or 0}", running, node.address)
@@ -231,6 +231,13 @@ def _connected(service: str, key: str) -> Iterator[Client]:
 
     if not key:
         typer.echo("--key: give an API key (or set REGRAFT_KEY); `regraft keys create` makes one", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        typer.echo("--key: this is no API key, it has characters that none has", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    if not service.startswith(("http://", "https://")):
+        typer.echo(f"--service: {service!r} is no address; expected http://HOST:PORT", err=True)
         raise typer.Exit(INPUT_WRONG)
     try:
         with Client(service, key) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -54,19 +53,19 @@ TheDatabase = Annotated[Database, Depends(database_of)]
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `regraft keys create` prints it")
 
 
-def _scoped(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+def _scoped(scope: Scope) -> Any:
     async def check(request: Request, _described: Annotated[Any, Security(_bearer)]) -> Caller:
         caller: Caller = request.scope["caller"]
         caller.require(scope)
         return caller
 
-    return check
+    return Security(check, scopes=[scope])
 
 
-Reader = Depends(_scoped("read"))
-Planner = Depends(_scoped("plan"))
-Deployer = Depends(_scoped("deploy"))
-Agent = Depends(_scoped("agent"))
+Reader = _scoped("read")
+Planner = _scoped("plan")
+Deployer = _scoped("deploy")
+Agent = _scoped("agent")
 
 Cursor = Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=200, description="entries on a page")]

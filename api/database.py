@@ -21,6 +21,7 @@ from api.repositories.statements import now_ms
 from api.repositories.store import Store
 
 _BUSY_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S, _SILENCE_S = 10, 30
 
 
 class Database:
@@ -34,6 +35,9 @@ class Database:
             options |= {"pool_size": 20, "max_overflow": 20, "connect_args": {"timeout": _BUSY_TIMEOUT_S}}
         else:
             options |= {"pool_size": 10, "max_overflow": 10, "pool_recycle": 1800}
+            # A server that is gone without a word is one that does not answer, not one to wait for.
+            patience = {"connect_timeout": _CONNECT_TIMEOUT_S, "tcp_user_timeout": 1000 * _SILENCE_S}
+            options["connect_args"] = {k: v for k, v in patience.items() if k not in self.url.query}
         self.engine: Engine = create_engine(self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -77,9 +81,8 @@ def database_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except exc.ArgumentError:
-        raise ValueError(
-            f"{url!r} is not a database URL; expected sqlite:///FILE or postgresql://…"
-        ) from None
+        # What was given may hold a password, so it is not repeated.
+        raise ValueError("this is not a database URL; expected sqlite:///FILE or postgresql://…") from None
     match parsed.get_backend_name():
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":

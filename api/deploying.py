@@ -16,7 +16,7 @@ from typing import Any
 from api import packing
 from api.database import Database
 from api.errors import DoesNotFitError
-from planner import laws, placement
+from planner import formats, laws, placement
 from planner.errors import DoesNotFitError as NoRoomError
 from planner.plan import Placed, Plan
 from planner.profile import Profile
@@ -68,21 +68,22 @@ def prepare(database: Database, plan_id: str, *, max_clients: int) -> Prepared:
     for item in placed:
         stage = stages[item.stage]
         profile = by_type[stage.model, stage.gpu]
-        memory_mb = laws.memory_mb(profile, stage.start, stage.end, stage.batch)
+        memory_mb = laws.memory_mb(profile, stage.start, stage.end, stage.batch, stage.exits)
         workers.append({**asdict(item), "memory_mb": memory_mb})
     routes = []
-    for route in plan.routes:
+    written = formats.to_json(plan)
+    for route, parts in zip(plan.routes, written["routes"], strict=True):
         fragment = fragments[route.fragment]
         routes.append(
             {
-                **asdict(route),
+                **parts,
                 "model": fragment.model,
                 "start": fragment.start,
                 "budget_ms": fragment.budget_ms,
                 "rate_rps": fragment.load_rps,
             }
         )
-    body = {"stages": [asdict(stage) for stage in plan.stages], "routes": routes, "workers": workers}
+    body = {"stages": written["stages"], "routes": routes, "workers": workers}
     used = len({item.gpu for item in placed})
     return Prepared(
         plan_id=plan_id, after=after, instances=len(placed), gpus=used, body=packing.pack_json(body)

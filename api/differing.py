@@ -14,7 +14,7 @@ from typing import Any
 from api import views
 from planner.plan import Plan, Stage
 
-_SETTINGS = ("batch", "share", "instances")
+_SETTINGS = ("batch", "share", "instances", "exits")
 
 
 def difference(before_id: str, before: Plan, after_id: str, after: Plan) -> views.PlanDiff:

@@ -92,7 +92,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["Profile"]["examples"] = [examples.PROFILE]
     components["NewPlan"]["examples"] = [examples.PLAN]
     components["Problem"]["examples"] = [examples.PROBLEM]
-    for name, example in examples.REQUESTS.items():
+    components["Plan"]["examples"] = [examples.PLAN]
+    for name, example in (examples.REQUESTS | examples.ANSWERS).items():
         components[name]["examples"] = [example]
     described["components"]["parameters"] = {"IdempotencyKey": _IDEMPOTENCY_KEY}
     for operations in described["paths"].values():
@@ -108,6 +109,10 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
         if status in ("201", "202", "200") and method == "post":
             response["headers"] = {"Location": {"schema": {"type": "string"}, "description": "where it is"}}
             response["links"] = _LINKS.get(operation["operationId"], {})
+        if stream := response.get("content", {}).get("text/event-stream"):
+            # FastAPI says `itemSchema`, a word of OpenAPI 3.2, in a description that says it is 3.1.
+            stream.pop("itemSchema", None)
+            stream |= {"schema": _EVENTS, "example": examples.EVENTS}
     for parameter in operation.get("parameters", []):
         # A parameter may be left out, but there is no way to write null in a URL or a header.
         choices = [item for item in parameter["schema"].pop("anyOf", []) if item != {"type": "null"}]
@@ -115,6 +120,8 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
             parameter["schema"] |= choices[0]
         elif choices:
             parameter["schema"]["anyOf"] = choices
+    for scope in {name for asked in operation.get("security", []) for name in asked["HTTPBearer"]}:
+        operation["description"] += f"\n\nNeeds a key with the scope `{scope}`."
     if method == "post":
         operation["description"] += _REPEATABLE
 
@@ -191,13 +198,17 @@ _LINKS: dict[str, dict[str, Any]] = {
     "create_plan": {
         "read": _link("read_plan", "plan_id", "id"),
         "document": _link("read_plan_document", "plan_id", "id"),
+        "deploy": {"operationId": "deploy", "requestBody": {"plan": "$response.body#/id"}},
     },
     "submit_run": {
         "read": _link("read_run", "run_id", "id"),
         "stop": _link("stop_run", "run_id", "id"),
         "cancel": _link("cancel_run", "run_id", "id"),
     },
-    "submit_comparison": {"read": _link("read_comparison", "comparison_id", "id")},
+    "submit_comparison": {
+        "read": _link("read_comparison", "comparison_id", "id"),
+        "differences": _link("read_comparison_differences", "comparison_id", "id"),
+    },
     "deploy": {"read": _link("read_deployment", "generation", "generation")},
     "roll_back": {"read": _link("read_deployment", "generation", "generation")},
     "register_node": {
@@ -205,6 +216,27 @@ _LINKS: dict[str, dict[str, Any]] = {
         "assignment": _link("read_assignment", "node_id", "id"),
         "report": _link("report_status", "node_id", "id"),
     },
+}
+
+_EVENTS: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "description": "the whole stream"},
+        {
+            "type": "object",
+            "description": "one event of it",
+            "required": ["id", "event", "data"],
+            "properties": {
+                "id": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "for Last-Event-ID"},
+                "event": {"enum": ["state", "progress"]},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "description": "`state`: {state, plan, failure, reason, attempt}, what applies of it; "
+                    "`progress`: {t, phase, objective, bound, gap}",
+                },
+            },
+        },
+    ]
 }
 
 _ASSIGNMENT: dict[str, Any] = {

@@ -67,7 +67,7 @@ PLAN: dict[str, Any] = {
     ],
     "provenance": {"workload": _ID, "profiles": [_PROFILE_ID]},
 }
-_PLAN_ID = "plan_01a2075108a8e532ebb45b2fabe8"
+_PLAN_ID = "sha256:0c046c0a0a4ce5ee6acc430a54bd56ea8369744fbbc03cb01eee42af4a176dc9"
 
 _SETTINGS: dict[str, Any] = {"workload": _ID, "profiles": [_PROFILE_ID], "time_limit_s": 30.0}
 
@@ -77,32 +77,50 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "SubmitComparison": {**_SETTINGS, "strategies": ["gslice", "graft", "optimal"]},
     "DeriveWorkload": {"clients": 2.0, "budget": 0.8},
     "DeriveProfile": {"cost_per_share": 1.7},
-    "Deploy": {"plan": _PLAN_ID, "expected_generation": 3},
-    "Rollback": {"generation": 2},
+    "Deploy": {"plan": _PLAN_ID, "expected_generation": 0},
+    "Rollback": {"generation": 1},
     "Register": {
         "name": "node-a",
         "address": "http://10.0.0.7:9100",
         "gpus": [{"id": "gpu-0", "type": "v100", "memory_mb": 16384.0}],
     },
     "ReportStatus": {
-        "generation": 3,
+        "generation": 1,
         "workers": [
             {
-                "generation": 3,
+                "generation": 1,
                 "stage": "s1",
                 "instance": 0,
                 "gpu": "gpu-0",
                 "state": "ready",
                 "pid": 4711,
                 "restarts": 0,
-                "share_pct": 25,
-                "effective_share_pct": 25.0,
+                "share_pct": 50,
+                "effective_share_pct": 50.0,
                 "enforced_by": "mps",
                 "detail": "",
             }
         ],
     },
 }
+
+EVENTS = """id: 1
+event: state
+data: {"state": "queued"}
+
+id: 2
+event: state
+data: {"state": "running", "attempt": 1}
+
+id: 3
+event: progress
+data: {"t": 0.11, "phase": "graft", "objective": 100.0, "bound": 50.0, "gap": 0.5}
+
+id: 4
+event: state
+data: {"state": "succeeded", "plan": "plan_01a21e1ac5403b10d880534734a4"}
+
+"""
 
 PROBLEM: dict[str, Any] = {
     "type": "urn:regraft:problem:invalid_input",
@@ -117,4 +135,169 @@ PROBLEM: dict[str, Any] = {
             "cure": "input should be greater than 0",
         }
     ],
+}
+
+_AT = "2026-11-27T17:43:20.644000Z"
+_RUN_ID, _COMPARISON_ID = "run_01a21e1aba897e165b9dd164ce65", "comparison_01a21e1ac575191c853d77fe44b8"
+_NODE_ID = "node_01a21e1ae613077eb142aaae9b8b"
+_OF = {"workload": _ID, "profiles": [_PROFILE_ID]}
+_FIGURES = {"share": 100.0, "gpus": 1, "stages": 2, "instances": 2, "lower_bound": 100.0, "gap": 0.0}
+_GPU = REQUESTS["Register"]["gpus"][0]
+_PLACES = [{"stage": "s0", "instance": 0, "gpu": "gpu-0"}, {"stage": "s1", "instance": 0, "gpu": "gpu-0"}]
+_NOT_RUNNING = [{**_PLACES[0], "node": "node-a", "reason": "not_reported"}]
+
+_DEPLOYMENT: dict[str, Any] = {
+    "generation": 1,
+    "id": "deployment_01a21e1ae642742d150f654b8b33",
+    "created_at": _AT,
+    "plan": _PLAN_ID,
+    "rollback_of": None,
+    "deployed_by": "ops",
+    "instances": 2,
+    "gpus": 1,
+    "current": True,
+}
+_DIFFERENCE: dict[str, Any] = {
+    "before": "plan_01a21e1acbd0654081e13d153995",
+    "after": _PLAN_ID,
+    "share": -25.0,
+    "added": [],
+    "removed": [],
+    "restarted": [
+        {
+            "before": {**PLAN["stages"][0], "share": 75},
+            "after": PLAN["stages"][0],
+            "changed": ["share"],
+        }
+    ],
+    "rerouted": [
+        {
+            "fragment": "phone-7",
+            "before": [{"fraction": 1.0, "cuts": [1, 2]}],
+            "after": [{"fraction": 0.5, "cuts": [1, 2]}, {"fraction": 0.5, "cuts": [0, 2]}],
+        }
+    ],
+    "unchanged": 1,
+}
+
+# By the name of the answer's class.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "WorkloadInfo": {
+        "id": _ID,
+        "created_at": _AT,
+        "fragments": 2,
+        "clients": 5,
+        "gpus": 1,
+        "models": ["resnet101"],
+        "derived_from": None,
+        "derivation": None,
+    },
+    "ProfileInfo": {
+        "id": _PROFILE_ID,
+        "created_at": _AT,
+        "model": "resnet101",
+        "gpu": "v100",
+        "layers": 2,
+        "batches": [1, 2],
+        "shares": [50.0, 100.0],
+        "measured": {},
+    },
+    "Run": {
+        "id": _RUN_ID,
+        "created_at": _AT,
+        **_OF,
+        "comparison": None,
+        "strategy": "optimal",
+        "settings": {
+            "time_limit_s": 30.0,
+            "gap": 0.0,
+            "seed": 0,
+            "threads": 2,
+            "infeasible": "fail",
+            "queueing": "plain",
+        },
+        "state": "succeeded",
+        "wanted": None,
+        "attempts": 1,
+        "started_at": _AT,
+        "finished_at": _AT,
+        "progress": {"t": 0.12, "phase": "routes", "objective": 100.0, "bound": 100.0, "gap": 0.0},
+        "failure": None,
+        "plan": _PLAN_ID,
+    },
+    "PlanInfo": {
+        "id": _PLAN_ID,
+        "created_at": _AT,
+        "run": None,
+        **_OF,
+        "digest": _PLAN_ID,
+        "strategy": "by hand",
+        "status": "feasible",
+        **_FIGURES,
+        "lower_bound": None,
+        "gap": None,
+        "seconds": None,
+        "unplanned": 0,
+    },
+    "PlanDiff": _DIFFERENCE,
+    "Comparison": {
+        "id": _COMPARISON_ID,
+        "created_at": _AT,
+        **_OF,
+        "done": True,
+        "rows": [
+            {
+                "strategy": "gslice",
+                "run": _RUN_ID,
+                "state": "succeeded",
+                "plan": _PLAN_ID,
+                **_FIGURES,
+                "seconds": 0.76,
+                "failure": None,
+            }
+        ],
+    },
+    "ComparisonDifferences": {
+        "id": _COMPARISON_ID,
+        "baseline": "gslice",
+        "plan": _DIFFERENCE["before"],
+        "rows": [{"strategy": "graft", "run": _RUN_ID, "plan": _PLAN_ID, "difference": _DIFFERENCE}],
+    },
+    "Deployment": _DEPLOYMENT,
+    "DeploymentStatus": {**_DEPLOYMENT, "workers": _PLACES, "not_running": _NOT_RUNNING},
+    "Node": {
+        "id": _NODE_ID,
+        "name": "node-a",
+        "address": "http://10.0.0.7:9100",
+        "gpus": [_GPU],
+        "lease": "live",
+        "lease_s": 9.0,
+        "heartbeat_s": 3.0,
+        "lease_until": _AT,
+        "registered_at": _AT,
+        "reported_at": _AT,
+        "generation": 1,
+        "workers": REQUESTS["ReportStatus"]["workers"],
+        "assigned": 2,
+        "not_running": _NOT_RUNNING,
+    },
+    "AuditEntry": {
+        "id": 7,
+        "at": _AT,
+        "key": "ops",
+        "action": "deploy",
+        "target": "1",
+        "detail": {"plan": _PLAN_ID},
+    },
+    "Assignment": {
+        "format": "regraft.assignment/v1",
+        "generation": 1,
+        "deployment": _DEPLOYMENT["id"],
+        "plan": _PLAN_ID,
+        "stages": PLAN["stages"],
+        "routes": [
+            {**PLAN["routes"][0], "model": "resnet101", "start": 1, "budget_ms": 43.2, "rate_rps": 30.0}
+        ],
+        "workers": [{**_PLACES[0], "memory_mb": 450.0}],
+    },
 }

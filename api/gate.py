@@ -16,7 +16,14 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.errors import BadRequestError, BodyTimeoutError, MediaTypeError, ServiceError, TooLargeError
+from api.errors import (
+    BadRequestError,
+    BodyTimeoutError,
+    MediaTypeError,
+    ServiceError,
+    TooLargeError,
+    UnavailableError,
+)
 from api.keys import Authenticator, Caller
 from api.limits import RateLimit
 from api.metrics import Metrics
@@ -57,6 +64,11 @@ class Gate:
 
         try:
             await self._pass(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The service stops, and this one did not end in the time that open requests have.
+            if status:
+                raise
+            await problems.response(UnavailableError("the service stops; try again"))(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             if scope["path"].startswith("/v1/") and route.startswith("/") and not route.startswith("/v1/"):

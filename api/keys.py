@@ -29,6 +29,7 @@ from api.views import SCOPES, Scope
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _NOBODY = _HASHER.hash("nobody")
 _REMEMBERED = 10_000
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +50,16 @@ class Caller:
 
 
 def create_key(store: Store, *, name: str, scopes: Sequence[str]) -> str:
-    """Make a key and return it; nobody can read it again. Raises ValueError for unknown scopes."""
+    """Make a key and return it; nobody can read it again.
+
+    Raises ValueError for unknown scopes, and for a name that lists and logs cannot show.
+    """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         what = f"unknown scope {', '.join(unknown)}" if unknown else "no scope was given"
-        raise ValueError(f"{what}; there are {', '.join(SCOPES)}")
+        raise ValueError(f"scopes: {what}; there are {', '.join(SCOPES)}")
+    if not name.strip() or not name.isprintable() or len(name) > _MAX_NAME:
+        raise ValueError(f"name: {name[:60]!r} cannot be one; give 1 to {_MAX_NAME} printable characters")
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     ordered = [scope for scope in SCOPES if scope in scopes]
     row = store.keys.add(name=name, prefix=prefix, hash=_HASHER.hash(secret), scopes=ordered)

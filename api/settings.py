@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     )
 
     max_document_mb: float = Field(64.0, gt=0, description="largest workload, profile or plan in a request")
-    max_body_kb: float = Field(256.0, gt=0, description="largest other request body")
+    max_body_kb: float = Field(1024.0, gt=0, description="largest other request body")
     body_timeout_s: float = Field(
         30.0, gt=0, description="time a client has to send its body, and before it its head"
     )

@@ -340,8 +340,14 @@ def system_of(kind: str, services: int, workers: int, seed: int) -> Iterator[Sys
                 member.kill()
 
 
-def chaos(kind: str, *, seconds: float, seed: int, every_s: float, services: int, workers: int) -> System:
-    """Havoc for so long, then quiet, then the census; `problems` says what is wrong."""
+def chaos(
+    kind: str, *, seconds: float, seed: int, every_s: float, services: int, workers: int, at_least: int = 0
+) -> System:
+    """Havoc for so long, then quiet, then the census; `problems` says what is wrong.
+
+    On a slow machine little may have been asked in that time: the quiet begins when there are `at_least` runs
+    and generations, or after a minute more.
+    """
     with system_of(kind, services, workers, seed) as system:
         acts = [submit, submit, look, follow, follow, deploy, deploy, agent(0), agent(1)]
 
@@ -363,6 +369,11 @@ def chaos(kind: str, *, seconds: float, seed: int, every_s: float, services: int
         havoc(system, seconds, every_s)
         for thread in system.restarting:
             thread.join()
+        ends_s = time.monotonic() + 60
+        while min(len(system.asked.runs), len(system.asked.generations)) < at_least:
+            if time.monotonic() > ends_s:
+                break
+            time.sleep(0.1)
         system.ended.set()
         for actor in actors:
             actor.join(150)

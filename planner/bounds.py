@@ -5,7 +5,8 @@ By law 3, n ≥ q·ℓ/(1000·b), and ℓ is at least the sum of its layers' lat
 
     Σ over its layers λ of  q · s · latency[λ][b][s] / (1000 · b).
 
-Every request of a fragment passes every layer from its start to L exactly once, on whatever route. So
+Every request of a fragment passes every layer from its start to L exactly once, on whatever route, and where
+exits are in use as many as σ lets go on (docs/exits.md; a sample in a smaller batch is counted there). So
 each layer λ costs at least (its load) · min over (b, s) of s · latency[λ][b][s] / (1000 · b), and the sum
 over layers is a bound: what the plan would cost if instances could be bought in fractions and time were free.
 
@@ -28,7 +29,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from planner.menu import EPSILON, Menu
+from planner.exit_survival import relative_survival
+from planner.menu import EPSILON, Floats, Menu
 from planner.problem import Problem
 from planner.workload import Fragment
 
@@ -44,12 +46,35 @@ def quick_bound(problem: Problem) -> float:
     return total
 
 
+def least_price_per_rps(menu: Menu, *, leaving: bool = False) -> Floats:
+    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured.
+
+    Where requests are `leaving`, a layer may run fewer samples than the batch that its stage is loaded for.
+    """
+    least = np.zeros(menu.depth)
+    most = menu.law.most_load_per_capacity(menu.batches)
+    if leaving:
+        most = np.full(len(most), most.max())
+    for layer in range(menu.depth):
+        exec_ms = menu.layer_ms(layer)
+        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
+        if not np.isnan(price).all():
+            least[layer] = float(np.nanmin(price))
+    return least
+
+
 def _fluid(menu: Menu, fragments: Sequence[Fragment]) -> float:
     load_from = np.zeros(menu.depth)
+    leaving = any(profile.exits for profile in menu.profiles)
     for fragment in fragments:
         load_from[fragment.start] += fragment.load_rps
-    load = np.cumsum(load_from)  # what passes layer λ entered at or before it
-    return float(load @ _least_price_per_rps(menu))
+        if leaving:
+            here = 1.0
+            for layer, fraction in relative_survival(menu.profiles[0], fragment).items():
+                load_from[layer] -= fragment.load_rps * (here - min(here, fraction))
+                here = min(here, fraction)
+    load = np.cumsum(load_from)  # what passes layer λ entered at or before it, and has not left
+    return float(load @ least_price_per_rps(menu, leaving=leaving))
 
 
 def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
@@ -67,18 +92,6 @@ def _entries(menu: Menu, fragments: Sequence[Fragment]) -> float:
         fits = time_ms <= left_ms[:, None] * (1 + EPSILON) + EPSILON  # never where it was not measured
         total += float(menu.prices[fits.any(axis=0)].min(initial=math.inf))
     return total
-
-
-def _least_price_per_rps(menu: Menu) -> np.ndarray:
-    """For every layer, the cheapest price of one request a second, without overhead; 0 where unmeasured."""
-    least = np.zeros(menu.depth)
-    most = menu.law.most_load_per_capacity(menu.batches)
-    for layer in range(menu.depth):
-        exec_ms = menu.layer_ms(layer)
-        price = menu.prices * exec_ms / (1000.0 * menu.batches) / most
-        if not np.isnan(price).all():
-            least[layer] = float(np.nanmin(price))
-    return least
 
 
 def _on_grid(bound: float, menu: Menu) -> float:

@@ -121,12 +121,37 @@ class _Ways:
         return np.flatnonzero(keep)
 
 
+class _Labelled:
+    """The labels for one end and load, of the cut points from `done` to the end; earlier ones can be added.
+
+    `labels` has those of every cut point from which the end can be reached. `times` and `prices` are all of
+    them in one row: `count[c]` of cut point c, from `first[c]` on.
+    """
+
+    def __init__(self, end: int, load_rps: float) -> None:
+        self.end = self.done = end
+        self.load_rps = load_rps
+        self.labels: dict[int, _Labels] = {}
+        self.times, self.prices = np.zeros(0), np.zeros(0)
+        self.first, self.count = np.zeros(end + 1, dtype=np.intp), np.zeros(end + 1, dtype=np.intp)
+        self.add(end, _Labels(times=np.zeros(1), prices=np.zeros(1), links=np.zeros((1, 3), dtype=np.intp)))
+
+    def add(self, cut: int, labels: _Labels) -> None:
+        """What was found for a cut point; nothing, where the end cannot be reached from it."""
+        self.done = cut
+        if len(labels.times):
+            self.labels[cut] = labels
+            self.first[cut], self.count[cut] = len(self.times), len(labels.times)
+            self.times = np.concatenate([self.times, labels.times])
+            self.prices = np.concatenate([self.prices, labels.prices])
+
+
 class Chains:
     """The cheapest chains of one model."""
 
     def __init__(self, menu: Menu) -> None:
         self._menu = menu
-        self._kept: dict[tuple[int, int], dict[int, _Labels]] = {}
+        self._kept: dict[tuple[int, int], _Labelled] = {}
         self._all_ways: dict[int, _Ways] = {}
 
     def price(self, start: int, end: int, time_ms: float, load_rps: float) -> float:
@@ -152,48 +177,39 @@ class Chains:
     def _find(
         self, start: int, end: int, time_ms: float, load_rps: float
     ) -> tuple[dict[int, _Labels], int] | None:
-        """All labels for this end and load, and the number of the best one at `start`."""
+        """The labels for this end and load, and the number of the best one at `start`."""
         power = math.ceil(math.log(load_rps, GRID) - EPSILON)
-        labels = self._kept.get((end, power))
-        if labels is None:
+        labelled = self._kept.get((end, power))
+        if labelled is None:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            labels = self._kept[end, power] = self._label(end, GRID**power)
+            labelled = self._kept[end, power] = _Labelled(end, GRID**power)
+        for cut in range(labelled.done - 1, start - 1, -1):
+            self._label(labelled, cut)
+        labels = labelled.labels
         if start not in labels:
             return None
         label = int(np.searchsorted(labels[start].times, time_ms * (1 + EPSILON), side="right")) - 1
         return (labels, label) if label >= 0 else None
 
-    def _label(self, end: int, load_rps: float) -> dict[int, _Labels]:
-        """The labels of every cut point from which `end` can be reached."""
-        none = np.zeros((1, 3), dtype=np.intp)
-        labels = {end: _Labels(times=np.zeros(1), prices=np.zeros(1), links=none)}
-        # All labels so far in one row: count[c] of cut point c, from first[c] on.
-        times, prices = np.zeros(1), np.zeros(1)
-        first, count = np.zeros(end + 1, dtype=np.intp), np.zeros(end + 1, dtype=np.intp)
-        count[end] = 1
-        for cut in range(end - 1, -1, -1):
-            ways = self._ways(cut, end)
-            cost = instances_for(np.array(load_rps), ways.capacity_rps) * ways.price
-            useful = ways.useful(cost)
-            useful = useful[count[ways.later[useful]] > 0]
-            # Every useful option with every label of the cut point it leads to.
-            later = ways.later[useful]
-            many = count[later]
-            option = np.repeat(np.arange(len(useful)), many)
-            label = np.arange(len(option)) - np.repeat(np.cumsum(many) - many, many)
-            after = first[later[option]] + label
-            total_ms = ways.time_ms[useful[option]] + times[after]
-            total = cost[useful[option]] + prices[after]
-            keep = _front(total_ms, total)
-            if not len(keep):
-                continue
-            links = np.stack([later[option[keep]], ways.number[useful[option[keep]]], label[keep]], axis=1)
-            labels[cut] = _Labels(times=total_ms[keep], prices=total[keep], links=links)
-            first[cut], count[cut] = len(times), len(keep)
-            times = np.concatenate([times, labels[cut].times])
-            prices = np.concatenate([prices, labels[cut].prices])
-        return labels
+    def _label(self, labelled: _Labelled, cut: int) -> None:
+        """Label one more cut point, the one before those that are done."""
+        first, count = labelled.first, labelled.count
+        ways = self._ways(cut, labelled.end)
+        cost = instances_for(np.array(labelled.load_rps), ways.capacity_rps) * ways.price
+        useful = ways.useful(cost)
+        useful = useful[count[ways.later[useful]] > 0]
+        # Every useful option with every label of the cut point it leads to.
+        later = ways.later[useful]
+        many = count[later]
+        option = np.repeat(np.arange(len(useful)), many)
+        label = np.arange(len(option)) - np.repeat(np.cumsum(many) - many, many)
+        after = first[later[option]] + label
+        total_ms = ways.time_ms[useful[option]] + labelled.times[after]
+        total = cost[useful[option]] + labelled.prices[after]
+        keep = _front(total_ms, total)
+        links = np.stack([later[option[keep]], ways.number[useful[option[keep]]], label[keep]], axis=1)
+        labelled.add(cut, _Labels(times=total_ms[keep], prices=total[keep], links=links))
 
     def _ways(self, cut: int, end: int) -> _Ways:
         """All stages that begin at a cut point and end at `end` or before."""
@@ -222,11 +238,15 @@ _CHAINS: WeakKeyDictionary[Menu, Chains] = WeakKeyDictionary()
 
 def _front(times: Floats, prices: Floats) -> NDArray[np.intp]:
     """The Pareto front over time and price, fastest first, thinned to MAX_LABELS."""
-    order: NDArray[np.intp] = np.lexsort((prices, times))
+    order: NDArray[np.intp] = np.argsort(times)
     if not len(order):
         return order
-    least = np.minimum.accumulate(prices[order])
-    order = order[np.concatenate([[True], prices[order][1:] < least[:-1]])]
+    sorted_prices = prices[order]
+    keep = np.ones(len(order), dtype=bool)
+    keep[1:] = sorted_prices[1:] < np.minimum.accumulate(sorted_prices)[:-1]
+    order = order[keep]
+    # Of equal times the last is the cheapest, in whatever order the others were.
+    order = order[np.append(np.diff(times[order]) > 0, True)]
     if len(order) > MAX_LABELS:
         order = order[np.linspace(0, len(order) - 1, MAX_LABELS).round().astype(int)]
     return order

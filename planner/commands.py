@@ -109,7 +109,7 @@ def plan(
         infeasible=infeasible.value,
         queueing=queueing,
     )
-    with exit_codes():
+    with exit_codes(workload):
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
         with own_output(), progress_line(strategy) as show:
@@ -187,7 +187,7 @@ def compare(
         queueing=queueing,
     )
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    with exit_codes():
+    with exit_codes(workload):
         if not names:
             complaint = Complaint(
                 place="strategies", problem="is empty", cure=f"some of {', '.join(STRATEGIES)}"

@@ -33,7 +33,7 @@ def export(
     join facility e of group g; n_g_e, its instances; z_k, how many stay alone. The optimum is the share
     that `--strategy optimal-one` looks for.
     """
-    with exit_codes():
+    with exit_codes(workload):
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
         problem, _ = prepare(demand, profiles, PlanSettings(queueing=queueing))

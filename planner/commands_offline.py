@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from planner import formats
@@ -24,7 +23,7 @@ from planner.plan import Plan
 from planner.simulation import simulate as simulate_plan
 from planner.simulation_queue import SimulationSettings
 from planner.simulation_results import SimulationSummary
-from planner.terminal import exit_codes, notes
+from planner.terminal import console, exit_codes, notes
 from planner.traces import read_links
 from planner.workload import Workload
 
@@ -161,7 +160,7 @@ def simulate(
         if output is not None:
             formats.write_bytes((json.dumps(found, indent=1, allow_nan=False) + "\n").encode(), output)
     for table in _tables(found):
-        Console(stderr=str(output) == "-", highlight=False).print(table)
+        console(stderr=str(output) == "-").print(table)
 
 
 def _check_target(output: Path | None, series: Path | None, until: float | None) -> None:

@@ -6,8 +6,9 @@ and is the smallest of its kind:
 
     budget_ms   this budget
     start       the phone runs the layers up to here itself (the earliest such cut, within the same budget)
-    share_pct   a measurement at this share, if time falls in proportion: no GPU does better, so it takes
-                at least this much; only where the profiles stop short of the whole GPU
+    share_pct   all layers measured at this share, in whole percent, if their time falls in proportion (a
+                stage's overhead does not): no GPU does better, so it takes at least this much. Only where
+                the profiles stop short of the whole GPU; of several types that of `share_gpu`
     queueing    a laxer law under which the budget is enough
 
 `not_measured`: some layer on the way was measured at no batch and share; `detail` names the layers, and
@@ -21,11 +22,13 @@ plan dear but not impossible. (That instances find no place on the GPUs is anoth
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from planner.menu import EPSILON, Menu
+from planner.menu import EPSILON, Floats, Menu
 from planner.plan import Unplanned
 from planner.queueing import QUEUEING_LAWS
 from planner.workload import Fragment
@@ -58,10 +61,10 @@ def _too_small(fragment: Fragment, menu: Menu, least_ms: float) -> dict[str, Any
     enough = np.flatnonzero(menu.least_time_ms[fragment.start : menu.depth] <= fragment.budget_ms)
     if len(enough):
         help_["start"] = fragment.start + int(enough[0])
-    greatest = max(float(column.share) for column in menu.columns)
-    needed = math.ceil(greatest * least_ms / fragment.budget_ms)
-    if greatest < needed <= 100:
-        help_["share_pct"] = needed
+    if needed := _larger_shares(menu).needed(fragment.start, fragment.budget_ms):
+        help_["share_pct"], gpu = needed
+        if len({column.gpu for column in menu.columns}) > 1:
+            help_["share_gpu"] = gpu
     # Time is the law's factor times the executions, so what another law asks follows by its factor.
     executions = least_ms / menu.law.time_per_exec
     laxer = [
@@ -79,6 +82,77 @@ def _too_small(fragment: Fragment, menu: Menu, least_ms: float) -> dict[str, Any
         "queueing": menu.law.name,
         "would_help": help_,
     }
+
+
+class _LargerShares:
+    """How fast a model would be with shares beyond those measured, if time falls in proportion."""
+
+    def __init__(self, menu: Menu) -> None:
+        self._depth = menu.depth
+        self._factor = menu.law.time_per_exec
+        self._known_ms = []  # for every start the least time of a stage to each later cut point
+        for start in range(menu.depth):
+            time_ms = menu.exec_ms_to(start, np.arange(start + 1, menu.depth + 1)) * menu.time_per_exec
+            self._known_ms.append(np.nan_to_num(time_ms, nan=math.inf).min(axis=1))
+        layers = np.array([menu.layer_ms(layer) for layer in range(menu.depth)])
+        in_stages = np.array([menu.exec_ms(layer, layer + 1) for layer in range(menu.depth)])
+        overheads = np.nan_to_num(in_stages - layers, nan=0.0).max(axis=0)
+        shares = np.array([float(column.share) for column in menu.columns])
+        # For every GPU type its largest share, its overhead, and each batch's layers at a share of 1 percent.
+        self._types: dict[str, tuple[float, float, Floats]] = {}
+        for gpu in dict.fromkeys(column.gpu for column in menu.columns):
+            mine = np.array([column.gpu == gpu for column in menu.columns])
+            by_batch = []
+            for batch in np.unique(menu.batches[mine]):
+                work = np.full(menu.depth, math.inf)
+                # From the largest share at which each layer was measured.
+                for column in sorted(np.flatnonzero(mine & (menu.batches == batch)), key=shares.__getitem__):
+                    known = ~np.isnan(layers[:, column])
+                    work[known] = layers[known, column] * shares[column]
+                by_batch.append(work)
+            self._types[gpu] = (
+                float(shares[mine].max()),
+                float(overheads[mine].max()),
+                np.array(by_batch).T,
+            )
+        self._least: dict[tuple[str, int], Floats] = {}
+
+    def needed(self, start: int, budget_ms: float) -> tuple[int, str] | None:
+        """The least whole share that is enough for this budget, and of which GPU type; None if none is."""
+        found, allowed_ms = [], budget_ms * (1 + EPSILON)
+        for gpu, (greatest, _, _) in self._types.items():
+            shares = range(math.floor(greatest) + 1, 101)
+            enough = bisect_left(
+                shares, True, key=lambda share: self._time_ms(gpu, share, start) <= allowed_ms
+            )
+            if enough < len(shares):
+                found.append((shares[enough], gpu))
+        return min(found, key=lambda pair: pair[0], default=None)
+
+    def _time_ms(self, gpu: str, share: int, start: int) -> float:
+        """The least time of a route from here, with this share of one type beside all that was measured."""
+        if (gpu, share) not in self._least:
+            _, overhead, work = self._types[gpu]
+            sums = np.vstack([np.zeros(work.shape[1]), np.where(np.isinf(work), 0.0, work).cumsum(axis=0)])
+            missing = np.vstack([np.zeros(work.shape[1]), np.isinf(work).cumsum(axis=0)])
+            least = np.zeros(self._depth + 1)
+            for first in range(self._depth - 1, -1, -1):
+                exec_ms = overhead + (sums[first + 1 :] - sums[first]) / share
+                exec_ms[missing[first + 1 :] > missing[first]] = math.inf
+                time_ms = np.minimum(self._known_ms[first], self._factor * exec_ms.min(axis=1))
+                least[first] = (time_ms + least[first + 1 :]).min()
+            self._least[gpu, share] = least
+        return float(self._least[gpu, share][start])
+
+
+def _larger_shares(menu: Menu) -> _LargerShares:
+    """That of a menu, kept as long as the menu lives: there may be many fragments to explain."""
+    if menu not in _KEPT:
+        _KEPT[menu] = _LargerShares(menu)
+    return _KEPT[menu]
+
+
+_KEPT: WeakKeyDictionary[Menu, _LargerShares] = WeakKeyDictionary()
 
 
 def _fastest_way(start: int, menu: Menu) -> list[dict[str, Any]]:

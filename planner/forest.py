@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.allocating import Demand, Tree, stage
+from planner.bounds import least_price_per_rps
 from planner.menu import EPSILON, Floats, Menu
 
 # Fronts kept for reuse; beyond this the store starts anew, which bounds its memory.
@@ -138,13 +139,29 @@ class Stem:
 
 
 class Fronts:
-    """The fronts of one model's stages, made when first asked for."""
+    """The fronts of one model's stages, made when first asked for.
+
+    `work` counts the fronts and curves made with them: how much was done, on whatever machine.
+    """
 
     def __init__(self, menu: Menu) -> None:
         self.menu = menu
+        self.work = 0
         self._kept: dict[tuple[int, int, float], Front] = {}
         self._by_time: dict[tuple[int, int], tuple[NDArray[np.intp], Floats, Floats, Floats]] = {}
         self._units: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
+        self._least_price = float(menu.prices.min())
+        # Running sums over layers of the least price of one request a second, a little lowered for rounding.
+        # With exits, loads may be counted where not all of them are any more: then nothing is said of layers.
+        per_rps = least_price_per_rps(menu) * (1 - EPSILON)
+        if any(profile.exits for profile in menu.profiles):
+            per_rps[:] = 0.0
+        self._price_per_rps: list[float] = np.concatenate([[0.0], per_rps.cumsum()]).tolist()
+
+    def floor(self, start: int, end: int, load_rps: float) -> float:
+        """A price that no stage [start, end) for this load is below."""
+        fluid = load_rps * (self._price_per_rps[end] - self._price_per_rps[start])
+        return max(fluid, self._least_price)
 
     def front(self, start: int, end: int, load_rps: float) -> Front:
         """The front of [start, end) for this load."""
@@ -165,6 +182,7 @@ class Fronts:
         return rps[option], prices[option]
 
     def _make(self, start: int, end: int, load_rps: float) -> Front:
+        self.work += 1
         if (start, end) not in self._by_time:
             options = self.menu.options(start, end)
             # Of equal times the cheaper first, so that a strict comparison keeps it.
@@ -266,6 +284,7 @@ class Forest:
 
     def _curve(self, stem: Stem) -> Curve:
         """The curve of a stage whose shape changed; those of its feeders that changed are made on the way."""
+        self.fronts.work += 1
         load = 0.0
         for number in stem.demands:
             load += self.loads[number]

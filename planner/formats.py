@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from planner.clients import Clients, contradictions
 from planner.errors import Complaint, ContradictionError, InputError
+from planner.formats_exits import exit_contradictions, rising_survival
 from planner.plan import Plan
 from planner.profile import Profile
 from planner.workload import Workload
@@ -44,6 +45,12 @@ def _with_format(kind: type[Any]) -> TypeAdapter[Any]:
 
 _FILES = {kind: _with_format(kind) for kind in _KINDS}
 _PLAIN = {kind: TypeAdapter(kind) for kind in _KINDS}
+
+# What only exits need is left out of parts that have none.
+_UNUSED: dict[type[Any], tuple[tuple[str, tuple[str, ...]], ...]] = {
+    Workload: (("fragments", ("survival",)),),
+    Plan: (("stages", ("exits", "expected_ms")), ("routes", ("expected_ms",))),
+}
 
 
 def parse(kind: type[Document], content: bytes, *, source: str) -> Document:
@@ -117,6 +124,11 @@ def to_json(document: AnyDocument) -> dict[str, Any]:
     kind = type(document)
     # A phone is mostly alternatives not taken, at every depth; a plan's details keep their nulls.
     data: dict[str, Any] = _PLAIN[kind].dump_python(document, mode="json", exclude_none=kind is Clients)
+    for parts, names in _UNUSED.get(kind, ()):
+        for part in data[parts]:
+            for name in names:
+                if part[name] is None or part[name] == []:
+                    del part[name]
     return {"format": kind.FORMAT, **{key: value for key, value in data.items() if value is not None}}
 
 
@@ -226,6 +238,8 @@ def _contradictions(document: AnyDocument) -> Iterable[Complaint]:
     match document:
         case Workload():
             yield from _repeated("fragments", "id", [fragment.id for fragment in document.fragments])
+            for number, fragment in enumerate(document.fragments):
+                yield from rising_survival(f"fragments[{number}].survival", fragment.survival or ())
             yield from _repeated("gpus", "id", [gpu.id for gpu in document.gpus or ()])
         case Profile():
             yield from _profile_contradictions(document)
@@ -279,6 +293,7 @@ def _profile_contradictions(profile: Profile) -> Iterable[Complaint]:
                     problem=f"has {len(cells)} cells",
                     cure=f"expected one for each of the {len(profile.shares)} shares",
                 )
+    yield from exit_contradictions(profile)
     for path in _not_finite(profile.measured, "measured"):
         yield Complaint(place=path, problem="is not a finite number", cure="null, or leave it out")
     sizes = (("cut_bytes", depth + 1), ("weight_mb", depth), ("activation_mb", depth))

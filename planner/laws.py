@@ -4,12 +4,24 @@ This module is the only place where the laws stand, and it calls nothing that ma
 plan, the workload and the profiles, and computes everything again with plain sums.
 
     1 stage      exec_ms of a stage [i, j) at batch b and share s is
-                 stage_overhead_ms + Σ latency_ms[ℓ][b][s] over ℓ = i…j−1; a null cell: no such stage
+                 stage_overhead_ms + Σ latency_ms[ℓ][b][s] over ℓ = i…j−1, and Σ ramp_ms[b][s] over the exits
+                 in use within it; a null cell: no such stage
     2 time       on every route, Σ 2 · exec_ms ≤ budget_ms
-    3 capacity   for every stage, instances · batch · 1000 / exec_ms ≥ Σ count · rate_rps · fraction
+    3 capacity   for every stage, instances · batch · 1000 / exec_ms ≥ Σ count · rate_rps · fraction;
+                 with exits, expected_ms stands for exec_ms, and each summand counts times the fraction of
+                 the route's requests that come as far as this stage
     4 routes     from the fragment's start to L, without holes, in one model; fractions add up to 1
     5 placement  on every GPU: shares ≤ 100, memory fits, at most `max_clients` instances, its type
     6 objective  share = Σ instances · share · cost_per_share, and lower_bound is not above it
+
+Exits (docs/exits.md). σ(x) is the fraction of inputs that go on past exit x: the fragment's own `survival` or
+the profile's. Of a fragment that enters at p, the fraction σ(x) / σ(p) goes on past the last exit x in use on
+its way, where σ(p) is that of the last exit at p or before it (1 where there is none). Of a batch b in a
+stage, b · ρ(ℓ) is there at layer ℓ: ρ is what goes on past the last exit in use between i and ℓ, as a part of
+what enters, over all routes through the stage; 1 before the first. expected_ms is stage_overhead_ms + Σ over
+layers and ramps of their latency at b · ρ samples: between measured batches by straight lines, below the
+least as there, and below one sample in proportion, since a batch that everybody left is not run. A ramp runs
+what comes to it, the layers after it what goes on. Where nobody leaves it is exec_ms.
 
 What a verdict cannot show is that *no* valid plan has less than `lower_bound`; that is the solver's proof.
 It does show that the bound does not contradict the plan that carries it.
@@ -20,8 +32,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from planner.plan import Plan, Route, Stage
@@ -82,21 +95,44 @@ def verify(
     return Verdict(violations=tuple(_finite(violation) for violation in violations))
 
 
-def exec_ms(profile: Profile, start: int, end: int, batch: int, share: float) -> float | None:
-    """Law 1: the latency of layers [start, end) at this batch and share; None where it does not exist."""
+def exec_ms(
+    profile: Profile, start: int, end: int, batch: int, share: float, exits: Sequence[int] = ()
+) -> float | None:
+    """Law 1: the latency of layers [start, end) at this batch and share; None where it does not exist.
+
+    `exits` are the layers of the exits in use, whose ramps run for the whole batch: nobody leaves.
+    """
     if not 0 <= start < end <= profile.depth:
         return None
     if batch not in profile.batches or share not in profile.shares:
         return None
+    if not _usable(profile, start, end, exits):
+        return None
     b, s = profile.batches.index(batch), profile.shares.index(share)
     cells = [profile.latency_ms[layer][b][s] for layer in range(start, end)]
+    cells += [item.ramp_ms[b][s] for item in profile.exits or () if item.layer in exits]
     total = _sum(cell for cell in cells if cell is not None)
     return None if None in cells else profile.stage_overhead_ms + total
 
 
-def memory_mb(profile: Profile, start: int, end: int, batch: int) -> float:
-    """Law 5: one instance's memory: context + its weights + batch · its largest activation."""
+def expected_ms(
+    profile: Profile, start: int, end: int, batch: int, share: float, going_on: Mapping[int, float]
+) -> float | None:
+    """Law 1 with exits: what a full batch takes on average; None where the stage does not exist.
+
+    `going_on` has, for the layer of every exit in use, the fraction of what enters that goes on past it.
+    """
+    if exec_ms(profile, start, end, batch, share, tuple(going_on)) is None:
+        return None
+    return profile.stage_overhead_ms + _sum(
+        ms for _, ms in _pieces(profile, start, end, batch, share, going_on)
+    )
+
+
+def memory_mb(profile: Profile, start: int, end: int, batch: int, exits: Sequence[int] = ()) -> float:
+    """Law 5: one instance's memory: context + weights, of ramps too + batch · its largest activation."""
     weights = _sum(profile.weight_mb[start:end]) if profile.weight_mb else 0.0
+    weights += _sum(item.weight_mb for item in profile.exits or () if item.layer in exits)
     activation = max(profile.activation_mb[start:end], default=0.0) if profile.activation_mb else 0.0
     return profile.context_mb + weights + batch * activation
 
@@ -111,16 +147,143 @@ class _Case:
         self.stages: dict[str, Stage] = {stage.id: stage for stage in plan.stages}
         self.fragments: dict[str, Fragment] = {fragment.id: fragment for fragment in workload.fragments}
         self.depths = {profile.model: profile.depth for profile in profiles}
-        # Stages that do not exist (law 1) have no latency; other laws pass over them.
+        # By position, since ids may be used twice. Stages that do not exist (law 1) have no latency; other
+        # laws pass over them.
+        self.latency_ms: list[float | None] = []
         self.exec_ms: dict[str, float] = {}
         for stage in plan.stages:
             profile = self.profiles.get((stage.model, stage.gpu))
-            latency = exec_ms(profile, stage.start, stage.end, stage.batch, stage.share) if profile else None
+            if profile is None:
+                self.latency_ms.append(None)
+                continue
+            latency = exec_ms(profile, stage.start, stage.end, stage.batch, stage.share, stage.exits)
+            self.latency_ms.append(latency)
             if latency is not None:
                 self.exec_ms[stage.id] = latency
+        self.flows = _Flows(self)
+        # What a full batch takes on average, which without exits is exec_ms to the digit.
+        self.expected_ms = dict(self.exec_ms)
+        for stage in plan.stages:
+            if stage.exits and stage.id in self.exec_ms:
+                profile = self.profiles[stage.model, stage.gpu]
+                expected = expected_ms(
+                    profile, stage.start, stage.end, stage.batch, stage.share, self.flows.going_on(stage)
+                )
+                if expected is not None:
+                    self.expected_ms[stage.id] = expected
 
     def known(self, route: Route) -> list[Stage]:
         return [self.stages[name] for name in route.stages if name in self.stages]
+
+
+class _Flows:
+    """The load that comes to every stage, and what part of it goes on past each of its exits."""
+
+    def __init__(self, case: _Case) -> None:
+        self.load: defaultdict[str, list[float]] = defaultdict(list)
+        # For every stage and exit in use, the load that goes on past it, by route.
+        self.past: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+        # For every route, the fraction of its requests that comes to each of its stages.
+        self.reaching: list[list[float]] = []
+        for route in case.plan.routes:
+            fragment = case.fragments.get(route.fragment)
+            fractions: list[float] = []
+            self.reaching.append(fractions)
+            if fragment is None:
+                continue
+            demand = fragment.count * fragment.rate_rps * route.fraction
+            here = 1.0
+            for name in route.stages:
+                self.load[name].append(demand * here)
+                fractions.append(here)
+                stage = case.stages.get(name)
+                profile = case.profiles.get((stage.model, stage.gpu)) if stage else None
+                if stage is None or profile is None:
+                    continue
+                for layer in stage.exits:
+                    here = min(here, survival(profile, fragment, layer))
+                    self.past[name, layer].append(demand * here)
+
+    def going_on(self, stage: Stage) -> dict[int, float]:
+        """For each exit in use, the part of what enters the stage that goes on past it."""
+        entering = _sum(self.load[stage.id])
+        if not entering > 0:
+            return dict.fromkeys(stage.exits, 1.0)
+        return {layer: min(1.0, _sum(self.past[stage.id, layer]) / entering) for layer in stage.exits}
+
+
+def survival(profile: Profile, fragment: Fragment, layer: int) -> float:
+    """The fraction of a fragment's requests that goes on past the exit at this layer, once it is in use.
+
+    1 where the profile has no such exit, or the fragment enters behind it.
+    """
+    exits = profile.exits or ()
+    fractions = [item.survival for item in exits]
+    if fragment.survival is not None and len(fragment.survival) == len(exits):
+        fractions = list(fragment.survival)
+    at_start, past = 1.0, 1.0
+    for item, fraction in zip(exits, fractions, strict=True):
+        if item.layer <= fragment.start:
+            at_start = fraction
+        elif item.layer == layer:
+            past = fraction
+    if not any(item.layer == layer > fragment.start for item in exits):
+        return 1.0
+    # Where nobody comes as far as the fragment's start, nothing is known of those that do.
+    return min(1.0, past / at_start) if at_start > 0 else 1.0
+
+
+def _usable(profile: Profile, start: int, end: int, exits: Sequence[int]) -> bool:
+    """Whether these are layers of exits, by rising layer, whose ramps [start, end) can run."""
+    known = {item.layer for item in profile.exits or ()}
+    return all(start < layer <= end and layer in known for layer in exits) and all(
+        before < after for before, after in pairwise(exits)
+    )
+
+
+def _pieces(
+    profile: Profile,
+    start: int,
+    end: int,
+    batch: int,
+    share: float,
+    going_on: Mapping[int, float],
+    least: float = 0.0,
+) -> Iterator[tuple[int, float]]:
+    """Layers and ramps of a stage in their order: (layer, its latency for what is left of the batch).
+
+    A ramp comes as a piece of the layer before its cut point. At least `least` samples are taken to be left.
+    """
+    here = 1.0
+    ramps = {item.layer: item for item in profile.exits or () if item.layer in going_on}
+    for layer in range(start, end):
+        samples = max(least, batch * here)
+        yield layer, _between(profile, profile.latency_ms[layer], batch, share, samples)
+        if (ramp := ramps.get(layer + 1)) is not None:
+            yield layer, _between(profile, ramp.ramp_ms, batch, share, samples)
+            here = going_on[layer + 1]
+
+
+def _between(
+    profile: Profile,
+    cells: Sequence[Sequence[float | None]],
+    batch: int,
+    share: float,
+    samples: float,
+) -> float:
+    """The latency of so many samples, by straight lines between the batches measured up to `batch`."""
+    s = profile.shares.index(share)
+    measured = sorted(
+        (size, cell)
+        for size, row in zip(profile.batches, cells, strict=True)
+        if size <= batch and (cell := row[s]) is not None
+    )
+    above = next(number for number, (size, _) in enumerate(measured) if size >= samples or size == batch)
+    size, cell = measured[above]
+    if above == 0 or size == samples:
+        return cell * min(1.0, samples)
+    smaller, less = measured[above - 1]
+    return less + (cell - less) * (samples - smaller) / (size - smaller)
 
 
 def _finite(violation: Violation) -> Violation:
@@ -177,7 +340,11 @@ def _stage_law(case: _Case) -> Iterator[Violation]:
         elif stage.share not in profile.shares:
             message = f"share {stage.share} is not in the profile's {list(profile.shares)}"
             yield Violation(law="stage", place=place, message=message)
-        elif (expected := case.exec_ms.get(stage.id)) is None:
+        elif not _usable(profile, stage.start, stage.end, stage.exits):
+            known = [item.layer for item in profile.exits or () if stage.start < item.layer <= stage.end]
+            message = f"exits {list(stage.exits)} are not some of the profile's within it, {known}, rising"
+            yield Violation(law="stage", place=place, message=message)
+        elif (expected := case.latency_ms[position]) is None:
             message = (
                 f"not measured: a layer of [{stage.start}, {stage.end}) has no latency at batch "
                 f"{stage.batch} and share {stage.share}"
@@ -187,6 +354,22 @@ def _stage_law(case: _Case) -> Iterator[Violation]:
             message = f"exec_ms is {stage.exec_ms}, the profile says {expected}"
             difference = stage.exec_ms - expected
             yield Violation(law="stage", place=place, message=message, by=difference, unit="ms")
+        else:
+            yield from _expected_law(case, stage, place)
+
+
+def _expected_law(case: _Case, stage: Stage, place: str) -> Iterator[Violation]:
+    """expected_ms is there where exits are in use, and what the profile and the routes say."""
+    if stage.expected_ms is None:
+        if stage.exits:
+            message = "has exits in use, but no expected_ms"
+            yield Violation(law="stage", place=place, message=message)
+        return
+    expected = case.expected_ms[stage.id]
+    if _differ(stage.expected_ms, expected):
+        message = f"expected_ms is {stage.expected_ms}, profile and routes say {expected}"
+        difference = stage.expected_ms - expected
+        yield Violation(law="stage", place=place, message=message, by=difference, unit="ms")
 
 
 def _route_law(case: _Case) -> Iterator[Violation]:
@@ -207,6 +390,7 @@ def _route_law(case: _Case) -> Iterator[Violation]:
             yield Violation(law="routes", place=place, message=message)
             continue
         yield from _path_law(case, fragment, route, place)
+        yield from _survival_law(case, fragment)
     for fragment_id, parts in fractions.items():
         total = _sum(parts)
         if _differ(total, 1.0):
@@ -254,6 +438,16 @@ def _path_law(case: _Case, fragment: Fragment, route: Route, place: str) -> Iter
         yield Violation(law="routes", place=place, message=message, by=depth - at, unit="layers")
 
 
+def _survival_law(case: _Case, fragment: Fragment) -> Iterator[Violation]:
+    """A fragment's own survival has one entry for every exit of its model's profiles."""
+    for (model, gpu), profile in case.profiles.items():
+        exits = profile.exits or ()
+        if model == fragment.model and len(fragment.survival or exits) != len(exits):
+            place = f"fragment {fragment.id}"
+            message = f"has {len(fragment.survival or ())} survivals, {model} on {gpu} has {len(exits)} exits"
+            yield Violation(law="routes", place=place, message=message)
+
+
 def _time_law(case: _Case) -> Iterator[Violation]:
     for position, route in enumerate(case.plan.routes):
         fragment = case.fragments.get(route.fragment)
@@ -273,23 +467,45 @@ def _time_law(case: _Case) -> Iterator[Violation]:
             message = f"worst_ms says {route.worst_ms}, the budget is {fragment.budget_ms}"
             over = route.worst_ms - fragment.budget_ms
             yield Violation(law="time", place=place, message=message, by=over, unit="ms")
+        if route.expected_ms is not None:
+            expected = _route_expected_ms(case, fragment, route)
+            if _differ(route.expected_ms, expected):
+                message = f"expected_ms says {route.expected_ms}, profile and routes say {expected}"
+                difference = route.expected_ms - expected
+                yield Violation(law="time", place=place, message=message, by=difference, unit="ms")
+
+
+def _route_expected_ms(case: _Case, fragment: Fragment, route: Route) -> float:
+    """The mean time a request of this route spends in running batches, until its own answer is there."""
+    here, parts = 1.0, []
+    for name in route.stages:
+        stage = case.stages[name]
+        profile = case.profiles[stage.model, stage.gpu]
+        going_on = case.flows.going_on(stage)
+        parts.append(here * profile.stage_overhead_ms)
+        reached = stage.start
+        # Where a request still is, at least one sample runs.
+        pieces = _pieces(profile, stage.start, stage.end, stage.batch, stage.share, going_on, least=1.0)
+        for layer, ms in pieces:
+            if layer > reached and layer in going_on:
+                here = min(here, survival(profile, fragment, layer))
+            reached = layer
+            parts.append(here * ms)
+        if stage.end in going_on:
+            here = min(here, survival(profile, fragment, stage.end))
+    return _sum(parts)
 
 
 def _capacity_law(case: _Case) -> Iterator[Violation]:
-    load: defaultdict[str, list[float]] = defaultdict(list)
-    for route in case.plan.routes:
-        if fragment := case.fragments.get(route.fragment):
-            for name in route.stages:
-                load[name].append(fragment.count * fragment.rate_rps * route.fraction)
     for position, stage in enumerate(case.plan.stages):
         if stage.id not in case.exec_ms:
             continue
-        demand = _sum(load[stage.id])
-        # instances · batch · 1000 / exec_ms ≥ demand, written so that a latency of zero is no division
+        demand = _sum(case.flows.load[stage.id])
+        # instances · batch · 1000 / expected_ms ≥ demand, written so that a latency of zero is no division
         instances = min(max(stage.instances, 0), MAX_INSTANCES)
-        needed, offered = demand * case.exec_ms[stage.id], instances * stage.batch * 1000.0
+        needed, offered = demand * case.expected_ms[stage.id], instances * stage.batch * 1000.0
         if _more(needed, offered):
-            capacity = offered / case.exec_ms[stage.id]
+            capacity = offered / case.expected_ms[stage.id]
             place = f"stages[{position}] ({stage.id})"
             message = f"{demand} requests a second are routed to it, it can take {capacity}"
             yield Violation(law="capacity", place=place, message=message, by=demand - capacity, unit="rps")
@@ -323,7 +539,7 @@ def _placement_law(case: _Case, max_clients: int) -> Iterator[Violation]:
         shares[gpu.id].append(stage.share)
         profile = case.profiles.get((stage.model, stage.gpu))
         if profile is not None and stage.id in case.exec_ms:
-            memory[gpu.id].append(memory_mb(profile, stage.start, stage.end, stage.batch))
+            memory[gpu.id].append(memory_mb(profile, stage.start, stage.end, stage.batch, stage.exits))
     on_gpus = Counter(name for name, _ in placed)
     for stage in plan.stages:
         missing = stage.instances - on_gpus[stage.id]

@@ -69,11 +69,12 @@ class Allocation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One (gpu, batch, share) of a model's profiles."""
+    """One (gpu, batch, share) of a model's profiles; a stage that takes it uses those `exits` it includes."""
 
     gpu: str
     batch: int
     share: int | float
+    exits: tuple[int, ...] = ()
 
 
 class Menu:
@@ -84,6 +85,7 @@ class Menu:
 
     def __init__(self, profiles: Sequence[Profile], law: QueueingLaw = PLAIN) -> None:
         """`profiles` are of one model, one a GPU type, with the same layers."""
+        self.profiles = tuple(profiles)
         self.model = profiles[0].model
         self.depth = profiles[0].depth
         self.law = law
@@ -119,6 +121,17 @@ class Menu:
         """exec_ms of [start, end) for every column; nan where a cell was not measured."""
         total = self._sums[end] - self._sums[start] + self._overheads
         return np.where(self._missing[end] > self._missing[start], np.nan, total)
+
+    def stage_exec_ms(self, start: int, end: int, column: int) -> float:
+        """exec_ms of [start, end) for one column, whether or not it is among the options."""
+        return float(Menu.exec_ms(self, start, end)[column])
+
+    def busy_ms(self, start: int, end: int) -> Floats:
+        """What a full batch of [start, end) takes of an instance's time, for every column.
+
+        With exits (`planner.exit_menu`) it is less, and counted for requests at the model's input.
+        """
+        return self.exec_ms(start, end)
 
     def exec_ms_to(self, start: int, ends: NDArray[np.intp]) -> Floats:
         """exec_ms from `start` to each of several ends, for every column: [ends, columns]; nan as above."""
@@ -194,9 +207,9 @@ class Menu:
     def _make(self, start: int, end: int) -> Options:
         latency = self.exec_ms(start, end)
         exists = np.flatnonzero(~np.isnan(latency))
-        exec_ms = np.maximum(latency[exists], SHORTEST_MS)
+        busy_ms = np.maximum(self.busy_ms(start, end)[exists], SHORTEST_MS)
         allowed = self.load_per_capacity(start, end)[exists]
-        capacity = 1000.0 * self.batches[exists] / exec_ms * allowed
+        capacity = 1000.0 * self.batches[exists] / busy_ms * allowed
         time = latency[exists] * self.time_per_exec[exists]
         price = self.prices[exists]
         keep = _pareto(time, capacity, price)

@@ -62,6 +62,7 @@ def place(
 def instance_memory_mb(profile: Profile, stage: Stage) -> float:
     """Memory of one instance of the stage in MB: context, its weights, and activations for a full batch."""
     weights = sum(profile.weight_mb[stage.start : stage.end]) if profile.weight_mb else 0.0
+    weights += sum(item.weight_mb for item in profile.exits or () if item.layer in stage.exits)
     activation = max(profile.activation_mb[stage.start : stage.end]) if profile.activation_mb else 0.0
     return profile.context_mb + weights + stage.batch * activation
 

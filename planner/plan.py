@@ -18,7 +18,11 @@ Status = Literal["optimal", "feasible"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """Layers `[start, end)` of one model at one batch size and share, by `instances` identical workers."""
+    """Layers `[start, end)` of one model at one batch size and share, by `instances` identical workers.
+
+    `exits` are the layers of the exits in use within it, rising, start < layer ≤ end; with exits,
+    `expected_ms` is what a full batch takes on average, and `exec_ms` what it takes when nobody leaves.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -31,11 +35,16 @@ class Stage:
     share: int | float
     instances: int
     exec_ms: float
+    exits: tuple[int, ...] = ()
+    expected_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """The stages that `fraction` of a fragment's requests pass through, in order; at worst in `worst_ms`."""
+    """The stages that `fraction` of a fragment's requests pass through, in order; at worst in `worst_ms`.
+
+    Where requests may leave on the way, `expected_ms` is the mean time they spend in running batches.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -43,6 +52,7 @@ class Route:
     fraction: float
     stages: Annotated[tuple[Name, ...], Len(1)]
     worst_ms: float
+    expected_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,8 @@ from typing import cast
 from planner import formats, laws
 from planner.bounds import quick_bound
 from planner.errors import Complaint, InfeasibleError, InputError, InvalidPlanError
+from planner.exit_flows import exits_within, expected_ms, flows, menus_of, route_expected_ms
+from planner.exiting import with_exits
 from planner.explaining import why_not
 from planner.menu import Menu
 from planner.placement import place
@@ -35,10 +37,19 @@ STRATEGIES = {
     "static": "planner.static:static",
     "static+": "planner.static:static_plus",
     "nexus": "planner.nexus:nexus",
+    "multi-exit": "planner.pame:multi_exit",
+    "pame": "planner.pame:pame",
+    "e3": "planner.e3:e3",
     "graft": "planner.graft:graft",
     "optimal": "planner.optimal:optimal",
     "optimal-one": "planner.optimal:optimal_one",
 }
+
+# The source of complaints about documents that are right alone but do not fit together.
+TOGETHER = "workload and profiles"
+
+# These use exits where a profile has some; what they do without exits, they do where it has none.
+WITH_EXITS = ("graft", "optimal", "optimal-one")
 
 # A bound this close to the share is the share: both are sums of doubles.
 CLOSED = 1e-9
@@ -60,9 +71,10 @@ def make_plan(
     plan instead, and the error is only raised when nothing is left to plan), and where the plan does
     not fit the workload's GPUs.
     """
-    settings = replace(settings or PlanSettings(), should_stop=should_stop)
-    solve = find_strategy(strategy)
     started = time.perf_counter()
+    settings = settings or PlanSettings()
+    settings = replace(settings, should_stop=should_stop, deadline_s=started + settings.time_limit_s)
+    solve = find_strategy(strategy)
     problem, unplanned = prepare(workload, profiles, settings)
     if unplanned and (settings.infeasible == "fail" or not problem.fragments):
         raise InfeasibleError(unplanned)
@@ -87,7 +99,8 @@ def find_strategy(name: str) -> Strategy:
             "settings", [Complaint(place="strategy", problem=f"is {name!r}", cure=f"one of {known}")]
         )
     module, function = STRATEGIES[name].split(":")
-    return cast(Strategy, getattr(import_module(module), function))
+    found = cast(Strategy, getattr(import_module(module), function))
+    return with_exits(found) if name in WITH_EXITS else found
 
 
 def prepare(
@@ -132,6 +145,14 @@ def _check_settings(settings: PlanSettings) -> None:
         complaints.append(Complaint(place="gap", problem=f"is {settings.gap}", cure="from 0 to below 1"))
     if not 1 <= settings.threads <= 1024:
         complaints.append(Complaint(place="threads", problem=f"is {settings.threads}", cure="from 1 to 1024"))
+    if not 0 <= settings.memory_limit_mb < 2**31:
+        complaints.append(
+            Complaint(
+                place="memory_limit_mb",
+                problem=f"is {settings.memory_limit_mb}",
+                cure="megabytes, or 0 for no limit",
+            )
+        )
     if settings.infeasible not in ("fail", "partial"):
         complaints.append(
             Complaint(place="infeasible", problem=f"is {settings.infeasible!r}", cure="fail or partial")
@@ -163,6 +184,10 @@ def _check_consistency(
                         cure="measure the same model on both",
                     )
                 )
+            if _survivals(profile) != _survivals(group[0]):
+                problem = f"{group[0].gpu} and {profile.gpu} have different exits"
+                cure = "the same layers and survivals on every GPU type: inputs leave where they leave"
+                complaints.append(Complaint(place=f"profiles of {model}", problem=problem, cure=cure))
     known = sorted({profile.model for profile in profiles})
     for number, fragment in enumerate(workload.fragments):
         group = by_model.get(fragment.model, [])
@@ -181,8 +206,16 @@ def _check_consistency(
                     cure=f"0 to {group[0].depth - 1}",
                 )
             )
+        elif fragment.survival is not None and len(fragment.survival) != len(group[0].exits or ()):
+            problem = f"has {len(fragment.survival)} entries"
+            cure = f"one for each of the {len(group[0].exits or ())} exits in the profile of {fragment.model}"
+            complaints.append(Complaint(place=f"fragments[{number}].survival", problem=problem, cure=cure))
     if complaints:
-        raise InputError("workload and profiles", complaints[: formats.MAX_COMPLAINTS])
+        raise InputError(TOGETHER, complaints[: formats.MAX_COMPLAINTS])
+
+
+def _survivals(profile: Profile) -> list[tuple[int, float]]:
+    return [(item.layer, item.survival) for item in profile.exits or ()]
 
 
 def _finish(
@@ -196,12 +229,28 @@ def _finish(
     """Names, sums, placement and proof for a draft."""
     stages, names = _stages(problem, draft)
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
+    leaving = flows(problem, draft) if any(stage.exits for stage in stages) else None
     routes = []
-    for route in draft.routes:
-        passed = tuple(names[number] for number in route.stages)
-        worst_ms = sum(2 * exec_ms[name] for name in passed)
+    # A million fragments share some thousand ways.
+    ways: dict[tuple[int, ...], tuple[tuple[str, ...], float]] = {}
+    for position, route in enumerate(draft.routes):
+        if route.stages not in ways:
+            passed = tuple(names[number] for number in route.stages)
+            ways[route.stages] = passed, sum(2 * exec_ms[name] for name in passed)
+        passed, worst_ms = ways[route.stages]
         fragment = problem.fragments[route.fragment].id
-        routes.append(Route(fragment=fragment, fraction=route.fraction, stages=passed, worst_ms=worst_ms))
+        mean_ms = None
+        if leaving is not None and any(leaving.going_on[number] for number in route.stages):
+            mean_ms = route_expected_ms(problem, draft, position, leaving)
+        routes.append(
+            Route(
+                fragment=fragment,
+                fraction=route.fraction,
+                stages=passed,
+                worst_ms=worst_ms,
+                expected_ms=mean_ms,
+            )
+        )
     placement: tuple[Placed, ...] = ()
     if workload.gpus is not None:
         placement = place(stages, workload.gpus, profiles)
@@ -230,6 +279,7 @@ def _finish(
                 "gap": settings.gap,
                 "threads": settings.threads,
                 "queueing": settings.queueing,
+                **({"memory_limit_mb": settings.memory_limit_mb} if settings.memory_limit_mb else {}),
                 **draft.notes,
             },
         ),
@@ -248,11 +298,14 @@ def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int
         ),
     )
     names = {number: f"s{position}" for position, number in enumerate(order)}
+    menus = menus_of(problem, draft)
+    leaving = flows(problem, draft) if draft.menus else None
     stages = []
     for number in order:
         drafted = draft.stages[number]
-        menu = problem.menus[drafted.model]
+        menu = menus[drafted.model]
         column = menu.columns[drafted.column]
+        exits = exits_within(drafted, column.exits)
         stages.append(
             Stage(
                 id=names[number],
@@ -263,7 +316,9 @@ def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int
                 batch=column.batch,
                 share=column.share,
                 instances=drafted.instances,
-                exec_ms=float(menu.exec_ms(drafted.start, drafted.end)[drafted.column]),
+                exec_ms=menu.stage_exec_ms(drafted.start, drafted.end, drafted.column),
+                exits=exits,
+                expected_ms=expected_ms(problem, draft, number, leaving) if leaving and exits else None,
             )
         )
     return tuple(stages), names

@@ -7,7 +7,28 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, Len
 
-from planner.quantities import STRICT, Batch, Megabytes, Ms, Name, SharePct
+from planner.quantities import STRICT, Batch, Fraction, Megabytes, Ms, Name, SharePct
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exit:
+    """A ramp: layers beside the model that read the tensor at cut point `layer` and may answer for good.
+
+    `ramp_ms` is [len(batches)][len(shares)], None where not measured. `survival` is the fraction of the
+    model's inputs that go on past this exit when it and all exits before it are in use, each at its
+    `threshold`; `quality` the fraction of answers that are right with that use. `survivors[n][k]` is how
+    often k of a batch of `batches[n]` go on, of batches that nobody left before. See docs/exits.md.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    layer: Annotated[int, Ge(1), Le(100_000)]
+    ramp_ms: tuple[tuple[Ms | None, ...], ...]
+    survival: Fraction
+    threshold: float | None = None
+    quality: Fraction | None = None
+    survivors: tuple[tuple[Fraction, ...], ...] | None = None
+    weight_mb: Megabytes = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +38,7 @@ class Profile:
     Shapes: `latency_ms` is [L][len(batches)][len(shares)], None where not measured; `cut_bytes` has L+1
     entries (the tensor at cut point 0 … L, one sample); `weight_mb` and `activation_mb` have L
     (activations of one sample). The optional lists are None when the file has none.
-    `cost_per_share` is the relative price of one percent of this GPU type.
+    `cost_per_share` is the relative price of one percent of this GPU type. `exits` are by rising layer.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -35,6 +56,7 @@ class Profile:
     activation_mb: tuple[Megabytes, ...] | None = None
     context_mb: Megabytes = 0.0
     cost_per_share: Annotated[float, Gt(0), Le(1e9)] = 1.0
+    exits: Annotated[tuple[Exit, ...], Len(1, 64)] | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -125,18 +125,23 @@ def draft_of(part: ModelPart, program: OneStageProgram, patterns: Sequence[Patte
     return _draft(part, taken)
 
 
-def draft_of_paths(part: ModelPart, graph: RouteGraph, paths: Sequence[RoutePath]) -> Draft:
-    """The stages and routes of an answer to 5.3 in which every class takes one path."""
-    taken: list[tuple[int, int, list[Step]]] = []
-    for path in paths:
+def draft_of_paths(part: ModelPart, graph: RouteGraph, paths: Sequence[tuple[RoutePath, float]]) -> Draft:
+    """The stages and routes of an answer to 5.3: paths, and the part of its class that each one takes."""
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for number, demand in enumerate(part.demands):
+        members[int(graph.class_of[number])].extend(demand.members)
+    load: defaultdict[Step, list[float]] = defaultdict(list)
+    taken: list[tuple[int, float, list[Step]]] = []
+    for path, fraction in paths:
         steps = []
         for arc in path.arcs:
             start, end = int(graph.tail[arc]), int(graph.head[arc])
             options = part.menu.options(start, end)
             same = (options.time_ms == graph.time[arc]) & (options.price == graph.price[arc])
             steps.append((start, end, int(options.column[np.flatnonzero(same)[0]])))
-        taken.extend((fragment, path.k, steps) for fragment in part.demands[path.k].members)
-    return _draft(part, taken)
+            load[steps[-1]].append(float(graph.load[path.k]) * fraction)
+        taken.extend((fragment, fraction, steps) for fragment in members[path.k])
+    return _draft_over(part, load, taken)
 
 
 def paths_of(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[RoutePath]:
@@ -176,6 +181,13 @@ def _draft(part: ModelPart, taken: Sequence[tuple[int, int, list[Step]]]) -> Dra
     for _, k, steps in taken:
         for step in steps:
             load[step].append(part.demands[k].load_rps)
+    return _draft_over(part, load, [(fragment, 1.0, steps) for fragment, _, steps in taken])
+
+
+def _draft_over(
+    part: ModelPart, load: dict[Step, list[float]], taken: Sequence[tuple[int, float, list[Step]]]
+) -> Draft:
+    """Stages that carry these loads, and routes for (fragment, fraction, the stages it passes)."""
     numbers = {step: number for number, step in enumerate(sorted(load))}
     stages = tuple(
         DraftStage(
@@ -188,8 +200,8 @@ def _draft(part: ModelPart, taken: Sequence[tuple[int, int, list[Step]]]) -> Dra
         for start, end, column in numbers
     )
     routes = tuple(
-        DraftRoute(fragment=fragment, stages=tuple(numbers[step] for step in steps))
-        for fragment, _, steps in sorted(taken, key=lambda one: one[0])
+        DraftRoute(fragment=fragment, stages=tuple(numbers[step] for step in steps), fraction=fraction)
+        for fragment, fraction, steps in sorted(taken, key=lambda one: one[0])
     )
     return Draft(stages=stages, routes=routes)
 

@@ -122,6 +122,7 @@ def records(
             complaint = Complaint(place="row 1", problem=f"has no column {name!r}", cure=known[:300])
             raise InputError(str(path), [complaint])
     found = False
+    others: dict[str, dict[str, None]] = {name: {} for name in where or ()}
     try:
         for values in reader:
             if len(values) != len(header):
@@ -129,6 +130,8 @@ def records(
                 rows.refuse(reader.line_num, problem, f"expected {len(header)} columns as in row 1")
                 continue
             record = dict(zip(header, values, strict=True))
+            for name, seen in others.items():
+                seen[record[name].strip()] = None
             if any(record[name].strip() != value for name, value in (where or {}).items()):
                 continue
             found = True
@@ -138,5 +141,7 @@ def records(
     rows.finish()
     if not found:
         chosen = f" where {dict(where)}" if where else ""
-        complaint = Complaint(place="file", problem=f"has no rows{chosen}", cure="expected a row a sample")
+        known = "; ".join(f"{name}: {', '.join(list(seen)[:12])}" for name, seen in others.items())
+        cure = f"values here, one by one: {known}"[:300] if known else "expected a row a sample"
+        complaint = Complaint(place="file", problem=f"has no rows{chosen}", cure=cure)
         raise InputError(str(path), [complaint])

@@ -44,6 +44,10 @@ WARMTH = 0.01
 # they recur; the tree is settled with the true ones.
 GRID = 1.05
 
+# Fronts and curves that a step may make, on average over a round; most need 8 to 12. Deep models and many
+# unmeasured cells make long chains, on which steps take several times as long: a round has fewer of them.
+WORK_PER_STEP = 20
+
 # A step is given up when what is paid exceeds what was paid before by this part.
 HOPE = 0.1
 
@@ -71,6 +75,7 @@ class Search:
         self.recombine = recombine
         self._seen: dict[frozenset[int], tuple[float, Stem]] = {}
         self._singles: dict[int, Stem] = {}
+        self._work_per_step = 1.0  # in the last round
         # Where demands lie for `_choose`: a quarter of the model counts as much as a budget e times as large.
         depth = forest.menu.depth
         self._places = np.column_stack([4 / depth * np.array(forest.starts), np.log(forest.budgets)])
@@ -83,19 +88,26 @@ class Search:
         return math.fsum(self.prices)
 
     def improve(self, steps: int, must_stop: Callable[[], bool] = lambda: False) -> None:
-        """One round of so many steps; the forest is never dearer afterwards.
+        """One round of so many steps, or fewer if they are laborious; the forest is never dearer afterwards.
 
         `must_stop` is asked before every step, and ends the round early.
         """
         best = (self.price, self.roots, self.prices)
+        fronts = self.forest.fronts
+        began, most = fronts.work, fronts.work + WORK_PER_STEP * steps
+        # As many as the last round could have done, so that this one cools down in time.
+        steps = max(1, min(steps, int(WORK_PER_STEP * steps / self._work_per_step)))
+        done = 0
         for step in range(steps):
-            if must_stop():
+            if must_stop() or fronts.work >= most:
                 break
+            done += 1
             warmth = WARMTH * best[0] * (1 - step / steps)
             if self._step(warmth) and self.price < best[0] - ROUNDING_MS:
                 best = (self.price, self.roots, self.prices)
         _, self.roots, self.prices = best
         self._find_home()
+        self._work_per_step = (fronts.work - began) / done if done else self._work_per_step
         if self.recombine and not must_stop():
             self._recombine()
 
@@ -255,6 +267,9 @@ class Search:
                 if overlook and draw.random() < overlook:
                     continue
                 if stem.start > start:
+                    # Most places are too dear at any time: they need no front.
+                    if cost + forest.fronts.floor(start, stem.start, hoped) / expected >= best:
+                        continue
                     front = forest.front(start, stem.start, hoped)
                     cost += front.price(budget - stem.tail_ms) / expected
                 if cost < best:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,12 +82,16 @@ def replay(
     workload: Workload,
     profiles: Sequence[Profile],
     *,
-    arrivals: Arrivals,
+    arrivals: Arrivals | Mapping[str, Floats],
     seconds: float = 60.0,
     seed: int = 0,
     settings: SimulationSettings | None = None,
 ) -> Replay:
-    """As `simulate`, with what happened to every single request."""
+    """As `simulate`, with what happened to every single request.
+
+    `arrivals` may also be the times at which each fragment's requests came, in seconds and in order: what was
+    seen can be replayed as it was.
+    """
     settings = settings or SimulationSettings()
     _check(plan, workload, profiles, seconds, settings)
     case = _Case(plan, workload, profiles, settings)
@@ -158,21 +162,49 @@ class _Case:
 def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Server:
     """How long the stage takes at every batch it may take."""
     times = [0.0] + [stage.exec_ms] * stage.batch
-    if settings.batch_time == "taken":
+    if settings.batch_time == "between":
+        measured_ms = [
+            (batch, exec_ms)
+            for batch in sorted(profile.batches)
+            if batch <= stage.batch
+            and (exec_ms := laws.exec_ms(profile, stage.start, stage.end, batch, stage.share)) is not None
+        ]
+        sizes, known = zip(*measured_ms, strict=True)
+        times[1:] = np.interp(range(1, stage.batch + 1), sizes, known).tolist()
+    elif settings.batch_time == "taken":
         for batch in sorted(profile.batches, reverse=True):
             measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
-    return Server(exec_ms=times, batch=stage.batch, instances=stage.instances)
+    rested = _rested_ms(stage, profile, times) if settings.rested else None
+    return Server(exec_ms=times, batch=stage.batch, instances=stage.instances, rested_ms=rested)
 
 
-def _requests(case: _Case, arrivals: Arrivals, seconds: float, random: np.random.Generator) -> _Load:
+def _rested_ms(stage: Stage, profile: Profile, times: Sequence[float]) -> list[float]:
+    """How much sooner a batch of n is answered after a rest: as measured, but never more than is waited.
+
+    A worker that is held to its share by pausing answers before it pauses.
+    """
+    waited = [exec_ms * (1.0 - stage.share / 100.0) for exec_ms in times]
+    if profile.measured.get("enforced_by") == "pause":
+        return waited
+    measured = profile.measured.get("rested_ms")
+    sooner = measured.get(f"{stage.share:g}", 0.0) if isinstance(measured, dict) else 0.0
+    return [min(most, float(sooner)) for most in waited]
+
+
+def _requests(
+    case: _Case, arrivals: Arrivals | Mapping[str, Floats], seconds: float, random: np.random.Generator
+) -> _Load:
     """Every fragment's requests, each with the route whose turn it is."""
     times, owners, routes = [], [], []
     for number, fragment in enumerate(case.fragments):
-        found = arrivals.times(
-            rate_rps=fragment.rate_rps, count=fragment.count, seconds=seconds, random=random
-        )
+        if isinstance(arrivals, Arrivals):
+            found = arrivals.times(
+                rate_rps=fragment.rate_rps, count=fragment.count, seconds=seconds, random=random
+            )
+        else:
+            found = np.asarray(arrivals.get(fragment.id, ()), dtype=np.float64)
         times.append(found * 1000.0)
         owners.append(np.full(len(found), number))
         routes.append(_turns(case.routes_of[number], case.routes, len(found)))

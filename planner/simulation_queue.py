@@ -37,14 +37,18 @@ class SimulationSettings:
     - `drop`: whether a request that would be late even in a batch of its own is left out (and counted as not
       on time) instead of run.
     - `batch_time`: how long a batch takes that is smaller than the stage's. `taken`: the exec_ms of the
-      smallest batch in the profile that holds it, `full`: the stage's exec_ms, whatever it holds.
+      smallest batch in the profile that holds it, `full`: the stage's exec_ms, whatever it holds, `between`:
+      as interpolated between the profile's batches, which is nearest to what workers do.
+    - `rested`: whether a batch is sooner done when its worker had nothing to do before, as the profile says
+      (`measured.rested_ms`): an unused quota of a processor is there at once.
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
     - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
     """
 
     order: Literal["deadline", "arrival"] = "deadline"
     drop: bool = True
-    batch_time: Literal["taken", "full"] = "taken"
+    batch_time: Literal["taken", "full", "between"] = "taken"
+    rested: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0
@@ -52,11 +56,15 @@ class SimulationSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Server:
-    """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch)."""
+    """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch).
+
+    A batch that begins t ms after its worker's last one ended takes min(t, `rested_ms[n]`) less.
+    """
 
     exec_ms: list[float]
     batch: int
     instances: int
+    rested_ms: list[float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +108,8 @@ def serve(
         if not chosen:
             continue
         duration = server.exec_ms[len(chosen)] * noise.next()
+        if server.rested_ms is not None:
+            duration -= min(now - free[0], server.rested_ms[len(chosen)])
         end = now + duration
         heapq.heapreplace(free, end)
         batches += 1

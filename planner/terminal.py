@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ from rich.table import Table
 from planner.budgeting import BudgetUse
 from planner.comparing import Row
 from planner.errors import DoesNotFitError, InfeasibleError, InputError
+from planner.planning import TOGETHER
 from planner.problem import Progress, ProgressReport
 
 CHECK_FAILED = 1
@@ -39,11 +41,16 @@ notes = console(stderr=True)
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn the planner's errors into messages and the exit codes of the command line."""
+def exit_codes(workload: Path | None = None) -> Iterator[None]:
+    """Turn the planner's errors into messages and the exit codes of the command line.
+
+    `workload` is the file to name where workload and profiles do not fit together.
+    """
     try:
         yield
     except InputError as error:
+        if workload is not None and error.source == TOGETHER:
+            error = InputError(f"{workload} (with the profiles given)", error.complaints)
         notes.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(INPUT_WRONG) from None
     except InfeasibleError as error:

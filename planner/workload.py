@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt, Le, Len
 
-from planner.quantities import STRICT, Name, PositiveMs, PositiveRate
+from planner.quantities import STRICT, Fraction, Name, PositiveMs, PositiveRate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +16,9 @@ class Fragment:
 
     `start` is the first layer the server runs (0 … L−1), `budget_ms` the time the server may take from a
     request's arrival to its answer being ready, waiting included, and `rate_rps` the requests a second
-    of *one* client; `count` identical clients together send `count · rate_rps`.
+    of *one* client; `count` identical clients together send `count · rate_rps`. `survival`, where this
+    client's inputs are easier or harder than what the profile was measured with, is the fraction of the
+    model's inputs that go on past each exit of its profile, in their order.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -27,6 +29,7 @@ class Fragment:
     budget_ms: PositiveMs
     rate_rps: PositiveRate
     count: Annotated[int, Gt(0), Le(1_000_000_000)] = 1
+    survival: Annotated[tuple[Fraction, ...], Len(1, 64)] | None = None
 
     @property
     def load_rps(self) -> float:

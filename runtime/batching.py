@@ -26,6 +26,11 @@ Item = TypeVar("Item")
 _NS_PER_MS = 1_000_000
 
 
+def sizes_up_to(batch: int) -> list[int]:
+    """The batch sizes a worker makes itself ready for: one, the powers of two, and its own."""
+    return sorted({1, batch, *(2**power for power in range(20) if 2**power < batch)})
+
+
 class ExecEstimate:
     """How long a batch of n samples will take, in ms: from its last measurements, interpolated between sizes.
 
@@ -106,6 +111,14 @@ class Backlog(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def items(self) -> list[Item]:
+        """What is queued, in no order."""
+        return [entry.item for entry in self._heap]
+
+    def earliest_deadline_ns(self) -> int:
+        """The deadline of the most urgent; there must be one."""
+        return self._heap[0].deadline_ns
 
     def put(self, item: Item, *, deadline_ns: int, samples: int) -> None:
         """Queue a request."""

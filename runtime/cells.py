@@ -79,21 +79,39 @@ def profile_of(
         cut_bytes=tuple(opened["cut_bytes"]),
         weight_mb=tuple(round(size, 6) for size in opened["weight_mb"]),
         activation_mb=tuple(round(size, 6) for size in opened["activation_mb"]),
-        context_mb=round(opened["context_mb"], 1),
+        context_mb=round(max(opened["context_mb"], whole["context_mb"]), 1),
         measured={
             **{field: opened[field] for field in IDENTITY},
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "runs": min(cell.runs for cell in cells.values()),
             "enforced_by": opened["enforced_by"],
+            **({} if on_cpu else {"tf32": opened["tf32"], "cuda_graphs": whole["captured"]}),
             "interval_pct": round(max(cell.interval_pct for cell in cells.values()), 2),
             "disturbed_cells": sum(1 for pct in disturbed_pct if pct > MOST_STRETCH_PCT),
             "disturbed_pct": round(max(disturbed_pct), 1),
             "additivity_error_pct": round(whole["additivity_error_pct"], 2),
             "smoothed_cells": int((change_pct > 0.01).sum()),
             "smoothed_by_pct": round(float(change_pct.max()), 2),
+            **(_effective(cells, shares) if not on_cpu else {}),
             "regraft": version("regraft"),
         },
     )
+
+
+def slower_pct(alone: Cell, beside: Cell, *, on_cpu: bool) -> float:
+    """How much longer a cell takes beside a neighbour, in percent.
+
+    On a CPU, where processes take turns, it is the processor time that a neighbour lengthens (by what it does
+    to the caches); on a GPU the time itself.
+    """
+    before, after = (sum(cell.processor_ms) if on_cpu else cell.total_ms for cell in (alone, beside))
+    return 100.0 * (after / before - 1.0)
+
+
+def _effective(cells: Mapping[tuple[int, float], Cell], shares: Sequence[float]) -> dict[str, Any]:
+    """What really held at each share, as read back from the device."""
+    read = {share: [cell.effective_pct for cell in cells.values() if cell.share == share] for share in shares}
+    return {"effective_pct": {f"{share:g}": round(max(found), 1) for share, found in read.items()}}
 
 
 def _layer_ms(

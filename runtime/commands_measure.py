@@ -45,7 +45,11 @@ def profile(
     runs: Annotated[int, typer.Option(min=1, help="The least number of runs of each batch and share.")] = 3,
     jobs: Annotated[
         int,
-        typer.Option(min=1, help="Models measured at the same time, each on a core of its own (CPU only)."),
+        typer.Option(
+            min=1,
+            help="Models measured at the same time, each on a core of its own. On a GPU they are made ready "
+            "at the same time, and measured in turn.",
+        ),
     ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the weights of models that have none.")] = 0,
     neighbour: Annotated[

@@ -126,7 +126,7 @@ def load(
     SPEC is {"gateway": "http://…", "seconds": 20, "seed": 0, "arrivals": "paced" or "poisson",
              "clients": [{"fragment": "phone-7", "model": "resnet101", "start": 12,
                           "rate_rps": 30, "budget_ms": 43.2}, …],
-             "check": true, "model_seed": 0}
+             "check": true, "model_seed": 0, "records": false}
     Every client runs its own part of the model beforehand and sends the real tensor of its cut; with
     "check", every answer is compared with the whole model's.
     """

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+from runtime.eager import EagerWriter
 from runtime.gateway_pool import Job, Pool
 from runtime.transport import Decoder, ForeignPeerError, Message, clock_ns, encode, machine
 from runtime.transport_arena import INLINE_BYTES, Arena, Tensor
@@ -22,6 +23,10 @@ class Sent(NamedTuple):
     job: Job
     given: Tensor
     output: Tensor | None
+
+
+# The numbers of an item of "done": id, samples, bytes, place, copied; the layer of an exit may follow.
+_ITEM = 5
 
 
 class Link(asyncio.BufferedProtocol):
@@ -46,6 +51,7 @@ class Link(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
+        self._writer: EagerWriter | None = None
         self._waiting: set[int] = set()
         self._pings = 0
         self._clock_offset_ns = 0
@@ -98,7 +104,7 @@ class Link(asyncio.BufferedProtocol):
 
     def run(self, jobs: list[Job]) -> None:
         """Send a batch, or a part of the next one."""
-        assert self._transport is not None
+        assert self._writer is not None
         assert self.pool is not None
         if self.outstanding:
             self._waiting.update(job.id for job in jobs)
@@ -117,7 +123,7 @@ class Link(asyncio.BufferedProtocol):
             deadline_ns = job.stage_deadline_ns() + self._clock_offset_ns
             output_at = output.offset if output is not None else -1
             items.append([job.id, job.samples, deadline_ns, len(given.data), input_at, output_at])
-        self._transport.writelines(encode(["run", items], beside))
+        self._writer.write(encode(["run", items], beside))
 
     def close(self) -> None:
         """Hang up; what was outstanding is given to others."""
@@ -128,12 +134,16 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._writer = EagerWriter(self._transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         jobs = [sent.job for sent in self.outstanding.values()]
         self.outstanding.clear()
         self._waiting.clear()
@@ -180,18 +190,21 @@ class Link(asyncio.BufferedProtocol):
         pool = self.pool
         assert pool is not None
         now_ns = clock_ns()
-        pool.estimate.record(batch, exec_ms, now_ns)
-        pool.execs.observe(exec_ms / 1000)
-        pool.batches.observe(batch)
         settled = self._settle([item[0] for item in items])
-        # What was sent ahead runs now.
-        self._waiting.clear()
-        if self.outstanding:
-            self._started(sum(sent.job.samples for sent in self.outstanding.values()))
-        # The worker first, then the clients: it is free and they are many.
-        pool.dispatch()
+        # Who leaves by an exit is answered while the batch runs on.
+        early = bool(items) and len(items[0]) > _ITEM
+        if not early:
+            pool.estimate.record(batch, exec_ms, now_ns)
+            pool.execs.observe(exec_ms / 1000)
+            pool.batches.observe(batch)
+            # What was sent ahead runs now.
+            self._waiting.clear()
+            if self.outstanding:
+                self._started(sum(sent.job.samples for sent in self.outstanding.values()))
+            # The worker first, then the clients: it is free and they are many.
+            pool.dispatch()
         position = 0
-        for sent, (_, _, length, place, copied) in zip(settled, items, strict=True):
+        for sent, (_, _, length, place, copied, *exits) in zip(settled, items, strict=True):
             job = sent.job
             job.copied += copied
             if place and sent.output is not None:
@@ -200,7 +213,10 @@ class Link(asyncio.BufferedProtocol):
                 output = Tensor(payload[position : position + length])
                 position += length
                 job.copied += length
-            job.advance(output, exec_ms, batch, now_ns)
+            if exits:
+                job.leave(output, exec_ms, batch, now_ns, exits[0])
+            else:
+                job.advance(output, exec_ms, batch, now_ns)
 
     def _place(self, job: Job) -> Tensor | None:
         """Put what is to be read into the arena, if it is not there yet, and make room for the answer."""

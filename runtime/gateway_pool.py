@@ -8,6 +8,7 @@ sooner: when it is alone, or will be free in a moment.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ from runtime.transport import clock_ns
 from runtime.transport_arena import Tensor
 
 if TYPE_CHECKING:
+    from runtime.filling import Filling
     from runtime.gateway_link import Link
 
 # A request whose workers die under it may be what kills them: it is not tried for ever.
@@ -41,6 +43,7 @@ class StageKind(NamedTuple):
     batch: int
     share: float
     gpu: str
+    exits: tuple[int, ...] = ()
 
 
 class Hop(NamedTuple):
@@ -71,6 +74,7 @@ class Job:
     position: int = 0
     queued_ns: int = 0
     attempts: int = 0
+    left: int | None = None  # the layer of the exit by which it left
     times: list[StageTime] = field(default_factory=list)
 
     def enter(self) -> None:
@@ -80,10 +84,7 @@ class Job:
 
     def advance(self, output: Tensor, exec_ms: float, batch: int, now_ns: int) -> None:
         """The stage at `position` has answered."""
-        hop = self.hops[self.position]
-        waited_ms = max(0.0, (now_ns - self.queued_ns) / _NS_PER_MS - exec_ms)
-        hop.pool.waits.observe(waited_ms / 1000)
-        self.times.append(StageTime(hop.stage, waited_ms, exec_ms, batch))
+        self._note(exec_ms, batch, now_ns)
         self.tensor = output
         self.position += 1
         self.attempts = 0
@@ -91,6 +92,19 @@ class Job:
             self.finish(self, None)
         else:
             self.enter()
+
+    def _note(self, exec_ms: float, batch: int, now_ns: int) -> None:
+        hop = self.hops[self.position]
+        waited_ms = max(0.0, (now_ns - self.queued_ns) / _NS_PER_MS - exec_ms)
+        hop.pool.waits.observe(waited_ms / 1000)
+        self.times.append(StageTime(hop.stage, waited_ms, exec_ms, batch))
+
+    def leave(self, output: Tensor, exec_ms: float, batch: int, now_ns: int, layer: int) -> None:
+        """The stage at `position` has let it go: this is its answer."""
+        self._note(exec_ms, batch, now_ns)
+        self.left = layer
+        self.tensor = output
+        self.finish(self, None)
 
     def stage_deadline_ns(self) -> int:
         """When the stage at `position` must have answered, for the later ones to be on time."""
@@ -137,6 +151,8 @@ class Pool:
         # What its workers take and give, as the first of them said.
         self.types: tuple[TensorType, TensorType] | None = None
         self.output_bytes = 0
+        # Behind an exit, what makes its batches full again.
+        self.filling: Filling | None = None
         # For the metrics.
         self.waits = Distribution.of_seconds()
         self.execs = Distribution.of_seconds()
@@ -144,6 +160,7 @@ class Pool:
         self.dropped = 0
         self.failed = 0
         self._queue_limit = queue_limit
+        self._dispatching = False
 
     @property
     def leaving(self) -> bool:
@@ -177,13 +194,20 @@ class Pool:
             )
 
     def put(self, job: Job) -> None:
-        """Queue a job, and run it at once if a worker is free."""
+        """Queue a job, and run it if a worker is free, once what came together with it is queued as well.
+
+        What the event loop has read in one go is then one message to a worker and one batch, not many.
+        """
         self.backlog.put(job, deadline_ns=job.stage_deadline_ns(), samples=job.samples)
-        self.dispatch()
+        if not self._dispatching:
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._dispatch_queued)
 
     def dispatch(self) -> None:
         """Give what is queued to whoever is free, or nearly."""
         if not len(self.backlog):
+            return
+        if self.filling is not None and self.filling.holds(self):
             return
         active = [member for member in self.members if member.takes_work]
         for member in active:
@@ -208,6 +232,10 @@ class Pool:
         """Forget those whose sender has hung up."""
         for job in self.backlog.remove(lambda job: job.gone()):
             job.finish(job, StageFailedError("its sender has hung up"))
+
+    def _dispatch_queued(self) -> None:
+        self._dispatching = False
+        self.dispatch()
 
     def _send(self, member: Link, room: int) -> None:
         taken = self.backlog.take(room, clock_ns(), self.estimate)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import UnknownFragmentError
+from runtime.filling import Filling
 from runtime.gateway_pool import Hop, Pool, StageKind
 from runtime.inference_protocol import joined_name
 
@@ -117,6 +118,11 @@ def routes_of(document: dict[str, Any], pools: dict[StageKind, Pool], queue_limi
         if pool is None:
             pool = pools[kind] = Pool(kind, queue_limit)
         hops[stage["id"]] = Hop(stage["id"], pool)
+    leaving = {stage["id"] for stage in document["stages"] if stage.get("exits")}
+    for route in document["routes"]:
+        for before, name in enumerate(route["stages"]):
+            if leaving.intersection(route["stages"][:before]) and hops[name].pool.filling is None:
+                hops[name].pool.filling = Filling()
     return [
         Route(
             fragment=route["fragment"],
@@ -134,7 +140,13 @@ def routes_of(document: dict[str, Any], pools: dict[StageKind, Pool], queue_limi
 def kind_of(stage: dict[str, Any]) -> StageKind:
     """The kind of a plan's stage."""
     return StageKind(
-        stage["model"], stage["start"], stage["end"], stage["batch"], float(stage["share"]), stage["gpu"]
+        stage["model"],
+        stage["start"],
+        stage["end"],
+        stage["batch"],
+        float(stage["share"]),
+        stage["gpu"],
+        tuple(stage.get("exits") or ()),
     )
 
 

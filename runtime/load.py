@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import uvloop
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from planner.errors import Complaint, InputError
 from planner.formats import read_bytes, write_bytes
@@ -43,6 +43,15 @@ class Client(BaseModel):
     start: Annotated[int, Field(ge=0)]
     rate_rps: Annotated[float, Field(gt=0, le=1e6)]
     budget_ms: Annotated[float, Field(gt=0, le=1e9)]
+    # When to send, in seconds from the start; the rate is only told then.
+    times_s: Annotated[list[float], Field(max_length=10_000_000)] | None = None
+
+    @field_validator("times_s")
+    @classmethod
+    def _in_order(cls, times_s: list[float] | None) -> list[float] | None:
+        if times_s is not None and (sorted(times_s) != times_s or not all(0 <= t < 1e6 for t in times_s)):
+            raise ValueError("expected times from 0 on, in order")
+        return times_s
 
 
 class LoadSpec(BaseModel):
@@ -57,6 +66,7 @@ class LoadSpec(BaseModel):
     arrivals: Literal["paced", "poisson"] = "paced"
     check: bool = True
     model_seed: int = 0
+    records: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +92,15 @@ class Score:
     gateway_ms: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    # Of each request, when wanted: second of sending, status, ms here, ms in the gateway, and its stages.
+    records: list[list[Any]] | None = None
 
     def result(self) -> dict[str, Any]:
         """As it stands in the result file."""
         budget_ms = self.client.budget_ms
         on_time = sum(latency <= budget_ms for latency in self.latencies_ms)
         return {
-            **self.client.model_dump(),
+            **self.client.model_dump(exclude={"times_s"}),
             "sent": self.sent,
             "answered": len(self.latencies_ms),
             "on_time": on_time,
@@ -114,6 +126,7 @@ class Score:
                 for stage, (count, queue_ms, exec_ms, batch) in self.stages.items()
             ],
             "complaints": self.complaints,
+            **({} if self.records is None else {"records": self.records}),
         }
 
 
@@ -178,17 +191,17 @@ def prepare(spec: LoadSpec) -> dict[tuple[str, int], list[Sample]]:
 async def drive(spec: LoadSpec, samples: dict[tuple[str, int], list[Sample]]) -> dict[str, Any]:
     """Send everything, wait for the answers, and give the result."""
     loop = asyncio.get_running_loop()
-    scores = [Score(client) for client in spec.clients]
+    scores = [Score(client, records=[] if spec.records else None) for client in spec.clients]
     gateway = GatewayClient(spec.gateway)
     await gateway.open(min(64, len(spec.clients)))
-    begin = loop.time() + 0.05
+    begin, begin_at = loop.time() + 0.05, time.monotonic() + 0.05
     end = begin + spec.seconds
     phones = [
         _Phone(score, samples[(score.client.model, score.client.start)], gateway, begin, end, spec, index)
         for index, score in enumerate(scores)
     ]
     for phone in phones:
-        phone.begin()
+        phone.begin(begin_at)
     await asyncio.sleep(end - loop.time())
     deadline = end + max(client.budget_ms for client in spec.clients) / 1000 + _PATIENCE_S
     while gateway.outstanding and loop.time() < deadline:
@@ -235,19 +248,26 @@ class _Phone:
         self._score = score
         self._samples = samples
         self._gateway = gateway
+        self._begin = begin
+        self._begin_at = 0.0
         self._end = end
         self._poisson = spec.arrivals == "poisson"
         self._random = random.Random(f"{spec.seed}/{index}")
         self._gap_s = 1.0 / score.client.rate_rps
-        self._next = begin + (self._random.random() * self._gap_s if not self._poisson else self._pause())
         client = score.client
+        self._times = iter(client.times_s) if client.times_s is not None else None
+        self._next = begin + (self._random.random() * self._gap_s if not self._poisson else self._pause())
+        if self._times is not None:
+            self._next = begin + next(self._times, math.inf)
         name = f"{client.model}@{client.start}" if client.start else client.model
         self._requests = [
             gateway.request(name, s.tensor, {"fragment": client.fragment, "budget_ms": client.budget_ms})
             for s in samples
         ]
 
-    def begin(self) -> None:
+    def begin(self, begin_at: float) -> None:
+        """Start; `begin_at` is the beginning by the monotonic clock, finer than the loop's own."""
+        self._begin_at = begin_at
         self._schedule()
 
     def _schedule(self) -> None:
@@ -259,7 +279,10 @@ class _Phone:
         sent = time.monotonic()
         self._score.sent += 1
         self._gateway.send(self._requests[number], lambda reply: self._replied(reply, number, sent))
-        self._next += self._pause() if self._poisson else self._gap_s
+        if self._times is not None:
+            self._next = self._begin + next(self._times, math.inf)
+        else:
+            self._next += self._pause() if self._poisson else self._gap_s
         self._schedule()
 
     def _pause(self) -> float:
@@ -273,17 +296,28 @@ class _Phone:
             score.refused += 1
         elif reply.status == 200:
             score.latencies_ms.append((reply.at - sent) * 1000)
-            self._check(reply, number)
-        if reply.status != 200 and len(score.complaints) < 3:
-            score.complaints.append(f"{reply.status}: {reply.problem()}")
+            self._check(reply, number, sent)
+        if reply.status != 200:
+            self._record(reply, sent, None, [])
+            if len(score.complaints) < 3:
+                score.complaints.append(f"{reply.status}: {reply.problem()}")
 
-    def _check(self, reply: Reply, number: int) -> None:
+    def _record(self, reply: Reply, sent: float, gateway_ms: float | None, stages: list[Any]) -> None:
+        if self._score.records is not None:
+            latency_ms = round((reply.at - sent) * 1000, 3)
+            at_s = round(sent - self._begin_at, 6)
+            self._score.records.append([at_s, reply.status, latency_ms, gateway_ms, stages])
+
+    def _check(self, reply: Reply, number: int, sent: float) -> None:
         import numpy as np
 
         head, output = reply.answer()
         parameters = head["parameters"]
         self._score.gateway_ms.append(parameters["total_ms"])
-        for stage in json.loads(parameters["stages"]):
+        stages = json.loads(parameters["stages"])
+        told = [[stage["stage"], stage["queue_ms"], stage["exec_ms"], stage["batch"]] for stage in stages]
+        self._record(reply, sent, parameters["total_ms"], told)
+        for stage in stages:
             sums = self._score.stages.setdefault(stage["stage"], [0.0, 0.0, 0.0, 0.0])
             for place, value in enumerate((1, stage["queue_ms"], stage["exec_ms"], stage["batch"])):
                 sums[place] += value

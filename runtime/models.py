@@ -14,6 +14,7 @@ size they were trained for otherwise (299 for inception_v3, 600 for efficientnet
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import math
@@ -108,6 +109,11 @@ class Chain:
             calibrate=self.calibrate,
         )
 
+    @property
+    def own_weights_name(self) -> str:
+        """The file that is taken for the model's weights in the directory `REGRAFT_WEIGHTS`."""
+        return weights.own_name(self.name.split(":")[0] if self.calibrate else self.name)
+
     def fragment(self, start: int, end: int, *, device: str | torch.device = "cpu") -> nn.Module:
         """Layers `[start, end)` in eval mode, holding their weights and no others.
 
@@ -173,17 +179,19 @@ def known_models() -> tuple[str, ...]:
 def import_torchvision() -> Any:
     """torchvision, also where its compiled part does not load.
 
-    With the CPU build of torch, importing torchvision fails with "operator torchvision::nms does not
-    exist"; no classification model needs the operators, so declaring their schemas is enough.
+    With the CPU build of torch, importing torchvision may fail with "operator torchvision::nms does not
+    exist"; no classification model needs the operators, so declaring their schemas is enough. Where the
+    compiled part does load it declares them itself, and a second declaration would end the process.
     """
-    if "torchvision" not in sys.modules:
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
         schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         for operator in ("nms", "qnms"):
-            if not torch._C._dispatch_has_kernel(f"torchvision::{operator}"):
-                try:
-                    _LIBRARY.define(operator + schema)
-                except RuntimeError:
-                    continue  # declared by somebody else in this process
+            with contextlib.suppress(RuntimeError):  # declared by somebody else in this process
+                _LIBRARY.define(operator + schema)
     torchvision = importlib.import_module("torchvision")
     importlib.import_module("torchvision.models")
     return torchvision

@@ -14,6 +14,8 @@ import ctypes
 import os
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ MEMORY_LIMIT = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 _PIPE_DIRECTORY = "CUDA_MPS_PIPE_DIRECTORY"
 _LOG_DIRECTORY = "CUDA_MPS_LOG_DIRECTORY"
 _TIMEOUT_S = 10.0
+_ATTEMPTS = 5
+_one_at_a_time = threading.Lock()
+_MULTIPROCESSOR_COUNT = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: under MPS, the client's own
 
 # Arithmetic cores of one multiprocessor, by compute capability (CUDA programming guide, appendix on
 # compute capabilities); later ones have 128.
@@ -67,11 +72,17 @@ def probe() -> Daemon:
     if not (_pipe_directory() / "control").exists():
         # Asking would only wait for a daemon that is not there.
         return Daemon(installed=True, running=False, problem=f"not running; start it with {CONTROL} -d")
-    try:
-        servers = tuple(int(word) for word in _ask("get_server_list").split() if word.isdigit())
-        default = _ask("get_default_active_thread_percentage")
-    except MpsError as error:
-        return Daemon(installed=True, running=False, problem=str(error))
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _one_at_a_time:
+                servers = tuple(int(word) for word in _ask("get_server_list").split() if word.isdigit())
+                default = _ask("get_default_active_thread_percentage")
+            break
+        except MpsError as error:
+            # It talks to one at a time, and another process may just be asking.
+            if attempt == _ATTEMPTS - 1:
+                return Daemon(installed=True, running=False, problem=str(error))
+            time.sleep(0.2)
     default_pct = None
     with contextlib.suppress(ValueError):
         default_pct = float(default)
@@ -92,7 +103,7 @@ def start(*, timeout_s: float = _TIMEOUT_S) -> Daemon:
             raise MpsError(
                 f"cannot start MPS: {directory}: {error.strerror}; set {_PIPE_DIRECTORY} and {_LOG_DIRECTORY}"
             ) from None
-    _run([CONTROL, "-d"], "")
+    _launch()
     until = time.monotonic() + timeout_s
     while not (daemon := probe()).running:
         if time.monotonic() > until:
@@ -138,14 +149,21 @@ class _ExecAffinity(ctypes.Structure):
 
 
 def _multiprocessors_of_context() -> int | None:
+    """The lesser of what the context's affinity and the device's attribute say; None without a context."""
+    counts = []
     try:
         driver = ctypes.CDLL("libcuda.so.1")
         affinity = _ExecAffinity()
-        if driver.cuCtxGetExecAffinity(ctypes.byref(affinity), 0) != 0:
-            return None
+        if driver.cuCtxGetExecAffinity(ctypes.byref(affinity), 0) == 0:
+            counts.append(int(affinity.sm_count))
+        device, count = ctypes.c_int(), ctypes.c_int()
+        if driver.cuCtxGetDevice(ctypes.byref(device)) == 0:
+            attribute = ctypes.c_int(_MULTIPROCESSOR_COUNT)
+            if driver.cuDeviceGetAttribute(ctypes.byref(count), attribute, device) == 0:
+                counts.append(count.value)
     except (OSError, AttributeError):
         return None
-    return int(affinity.sm_count)
+    return min((number for number in counts if number > 0), default=None)
 
 
 def _multiprocessors_of_gpu() -> int | None:
@@ -179,6 +197,32 @@ def _log_directory() -> Path:
     return Path(os.environ.get(_LOG_DIRECTORY, "/var/log/nvidia-mps"))
 
 
+def _launch() -> None:
+    """Start the daemon in a session of its own, so that it outlives whoever started it.
+
+    What it says goes to a file: a daemon that keeps its standard output open would hold a pipe for ever.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            status = subprocess.run(
+                [CONTROL, "-d"],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise MpsError(f"{CONTROL} -d does not return within {_TIMEOUT_S:g} s; is it hung?") from None
+        except OSError as error:
+            raise MpsError(f"{CONTROL} cannot be run: {error.strerror}") from None
+        if status != 0:
+            said.seek(0)
+            detail = said.read().decode(errors="replace").strip() or f"exit status {status}"
+            raise MpsError(f"{CONTROL} refused -d: {detail}")
+
+
 def _ask(question: str) -> str:
     return _run([CONTROL], question + "\n").strip()
 
@@ -194,5 +238,5 @@ def _run(command: list[str], text: str) -> str:
         raise MpsError(f"{CONTROL} cannot be run: {error.strerror}") from None
     if done.returncode != 0:
         detail = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
-        raise MpsError(f"{CONTROL} refused {text.strip() or '-d'}: {detail}")
+        raise MpsError(f"{CONTROL} refused {text.strip()}: {detail}")
     return done.stdout

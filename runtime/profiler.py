@@ -11,12 +11,8 @@ import contextlib
 import json
 import os
 import re
-import select
-import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from planner import formats
 from planner.profile import Profile
-from runtime.cells import IDENTITY, Cell, profile_of
-from runtime.errors import MeasurementError, ModelError
-from runtime.mps import environment as mps_environment
+from runtime.cells import IDENTITY, Cell, profile_of, slower_pct
+from runtime.errors import MeasurementError
 from runtime.mps import probe as probe_mps
 from runtime.stopwatch import Assignment
+from runtime.stopwatch_process import StopwatchProcess
 
 if TYPE_CHECKING:
     from runtime.models import Chain
@@ -56,6 +52,7 @@ def measure(
     progress: Progress | None = None,
     halt: threading.Event | None = None,
     neighbour: bool = False,
+    turn: threading.Lock | None = None,
 ) -> Profile:
     """Measure a model (by name, see `runtime.models`, or opened already) and return its profile.
 
@@ -63,21 +60,26 @@ def measure(
     yet known to ±2 %. `core` is the core to measure on (default: any). `partial` names a file in which
     cells are kept as they are measured, and from which they are taken when device, driver, torch, batches
     and shares agree; it is removed at the end. `halt`, once set by another thread, ends the measuring.
-    With `neighbour` the largest batch is measured again at every share below 100, beside a process that
-    runs the same model on the rest of the device; `measured` then says how much slower that was.
+    `turn` is held whenever the device is used: models measured side by side are made ready together, and
+    then measured one after the other.
+
+    With `neighbour` every share below 100 is measured again beside a process that runs the same model on
+    the rest of the device (under MPS at every batch, else at the largest); `measured` then says how much
+    slower that was.
 
     Raises ModelError for a model that cannot be served, MeasurementError where the measuring fails.
     """
     name = model if isinstance(model, str) else model.name
     seed = seed if isinstance(model, str) else model.seed
     batches, shares = sorted(set(batches)), sorted(set(shares))
+    halt, turn = halt or threading.Event(), turn or threading.Lock()
     # MPS fixes the share of a process when it starts CUDA; any other share can change while it runs.
     mps = device != "cpu" and probe_mps().running
     rounds = [[share] for share in reversed(shares)] if mps else [list(shares)]
-    halt = halt or threading.Event()
     notebook = _Notebook(partial, model=name, batches=batches, shares=shares, seed=seed)
     opened: dict[str, Any] = {}
     whole: dict[str, Any] = {}
+    rested: dict[str, float] = {}
     while rounds:
         assignment = Assignment(
             model=name,
@@ -90,8 +92,9 @@ def measure(
             seconds=seconds_budget * len(rounds[0]) / len(shares),
             min_runs=min_runs,
             parent=os.getpid(),
+            beside=neighbour and mps and rounds[0][0] < 100,
         )
-        for event in _stopwatch(assignment, mps=mps, halt=halt):
+        for event in _in_turn(assignment, mps=mps, halt=halt, turn=turn):
             match event.pop("event"):
                 case "opened":
                     opened = event
@@ -102,22 +105,28 @@ def measure(
                         break
                 case "cell":
                     notebook.add(Cell(**_tuples(event)))
+                case "beside":
+                    notebook.add_beside(Cell(**_tuples(event)))
                 case "whole":
                     whole = whole or event
+                case "rested":
+                    rested = event["ms"]
+                case "end":
                     rounds.pop(0)
             if progress:
                 progress(len(notebook.cells), len(batches) * len(shares), name)
+    if neighbour and not mps:
+        for share in shares:
+            if share < 100:
+                one = replace(assignment, shares=(share,), batches=(batches[-1],), known=())
+                one = replace(one, seconds=seconds_budget / len(shares))
+                notebook.add_beside(_beside(one, halt=halt, turn=turn))
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
+    if rested:
+        sooner_ms = {share: round(ms, 2) for share, ms in rested.items()}
+        profile = replace(profile, measured={**profile.measured, "rested_ms": sooner_ms})
     if neighbour:
-        # The last assignment says how; only batch and share change.
-        last = replace(assignment, batches=(batches[-1],), known=(), seconds=seconds_budget / len(shares))
-        slower_pct = {
-            f"{share:g}": round(_slower_pct(notebook.cells[batches[-1], share], last, mps=mps, halt=halt), 1)
-            for share in shares
-            if share < 100
-        }
-        measured = {**profile.measured, "neighbour": {"batch": batches[-1], "slower_pct": slower_pct}}
-        profile = replace(profile, measured=measured)
+        profile = replace(profile, measured={**profile.measured, "neighbour": notebook.neighbour(device)})
     notebook.forget()
     return profile
 
@@ -154,6 +163,7 @@ class _Notebook:
         }
         self._identity: dict[str, str] | None = None
         self.cells: dict[tuple[int, float], Cell] = {}
+        self._beside: dict[tuple[int, float], Cell] = {}
         if path is not None:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 content = json.loads(path.read_text())
@@ -180,88 +190,93 @@ class _Notebook:
             }
             formats.write_bytes(json.dumps(content).encode(), self._path)
 
+    def add_beside(self, cell: Cell) -> None:
+        """A cell measured beside a neighbour. Not kept: half a minute measures all of them again."""
+        self._beside[cell.batch, cell.share] = cell
+
+    def neighbour(self, device: str) -> dict[str, Any]:
+        """How much slower a neighbour makes a stage, in percent: at the largest batch, and at each."""
+        found: dict[str, dict[str, float]] = {}
+        for (batch, share), cell in sorted(self._beside.items(), key=lambda item: (item[0][1], item[0][0])):
+            pct = slower_pct(self.cells[batch, share], cell, on_cpu=device == "cpu")
+            found.setdefault(f"{share:g}", {})[str(batch)] = round(pct, 1)
+        largest = max((batch for batch, _ in self._beside), default=0)
+        return {
+            "batch": largest,
+            "slower_pct": {share: by_batch[str(largest)] for share, by_batch in found.items()},
+            "slower_pct_by_batch": found,
+        }
+
     def forget(self) -> None:
         self.cells.clear()
+        self._beside.clear()
         self._identity = None
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
-def _slower_pct(alone: Cell, like: Assignment, *, mps: bool, halt: threading.Event) -> float:
-    """How much longer a cell takes while a neighbour uses what it leaves of the device, in percent.
+def _in_turn(
+    assignment: Assignment, *, mps: bool, halt: threading.Event, turn: threading.Lock
+) -> Iterator[dict[str, Any]]:
+    """Run a stopwatch, holding the device's turn while it uses it, and yield what it says of importance."""
+    with contextlib.ExitStack() as turns, contextlib.ExitStack() as stack:
 
-    On a CPU, where processes take turns, it is the processor time that a neighbour lengthens (by what it does
-    to the caches); on a GPU the time itself.
-    """
-    beside: Cell | None = None
-    neighbours = replace(like, shares=(100 - alone.share,), loop=True)
-    with contextlib.closing(_stopwatch(neighbours, mps=mps, halt=halt)) as neighbour:
-        for event in neighbour:
-            if event["event"] == "looping":
-                break
-        for event in _stopwatch(replace(like, shares=(alone.share,)), mps=mps, halt=halt):
-            if event.pop("event") == "cell":
-                beside = Cell(**_tuples(event))
-    assert beside is not None  # a stopwatch that ends well has measured its cell
-    before, after = (
-        sum(cell.processor_ms) if like.device == "cpu" else cell.total_ms for cell in (alone, beside)
+        def start(which: Assignment) -> StopwatchProcess:
+            return stack.enter_context(contextlib.closing(StopwatchProcess(which, mps=mps, halt=halt)))
+
+        stopwatch = start(assignment)
+        neighbour = start(_neighbour_of(assignment)) if assignment.beside else None
+        for event in stopwatch.events():
+            match event["event"]:
+                case "traced":
+                    _take(turn, halt)
+                    turns.callback(turn.release)
+                    stopwatch.go()
+                case "alone":
+                    assert neighbour is not None
+                    neighbour.until("traced")
+                    neighbour.go()
+                    neighbour.until("looping")
+                    stopwatch.go()
+                case "end":
+                    if neighbour is not None:
+                        neighbour.rest()
+                    yield event
+                case _:
+                    yield event
+
+
+def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lock) -> Cell:
+    """The assignment's one cell, measured beside a neighbour that has the rest of the device."""
+    with contextlib.ExitStack() as turns, contextlib.ExitStack() as stack:
+        stopwatches = [
+            stack.enter_context(contextlib.closing(StopwatchProcess(which, mps=False, halt=halt)))
+            for which in (_neighbour_of(assignment), assignment)
+        ]
+        for stopwatch in stopwatches:
+            stopwatch.until("traced")
+        _take(turn, halt)
+        turns.callback(turn.release)
+        neighbour, ours = stopwatches
+        neighbour.go()
+        neighbour.until("looping")
+        ours.go()
+        [cell] = [event for event in ours.events() if event["event"] == "cell"]
+        neighbour.rest()
+        return Cell(**_tuples({key: value for key, value in cell.items() if key != "event"}))
+
+
+def _neighbour_of(assignment: Assignment) -> Assignment:
+    share = 100 - assignment.shares[0]
+    return replace(
+        assignment, shares=(share,), batches=assignment.batches[-1:], known=(), loop=True, beside=False
     )
-    return 100.0 * (after / before - 1.0)
 
 
-def _stopwatch(assignment: Assignment, *, mps: bool, halt: threading.Event) -> Generator[dict[str, Any]]:
-    """Run a stopwatch and yield what it says."""
-    environment = dict(os.environ)
-    if mps:
-        environment.update(mps_environment(assignment.shares[0]))
-    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, with the process
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runtime.stopwatch"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=complaints,
-        env=environment,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    done = False
-    try:
-        process.stdin.write(json.dumps(asdict(assignment)).encode() + b"\n")
-        process.stdin.close()
-        for line in _lines(process.stdout.fileno(), halt):
-            event = json.loads(line)
-            if event["event"] == "error":
-                kind = ModelError if event["model_error"] else MeasurementError
-                raise kind(event["message"])
-            done = event["event"] == "whole"
-            yield event
-        status = process.wait()
-        if status != 0 or not done:
-            complaints.seek(0)
-            last = complaints.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            raise MeasurementError(
-                f"{assignment.model}: the measuring process ended with status {status}: {last[0]}"
-            )
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        complaints.close()
-
-
-def _lines(descriptor: int, halt: threading.Event) -> Iterator[bytes]:
-    """The lines that can be read from a pipe, until its end. Raises MeasurementError when halted."""
-    rest = b""
-    while True:
-        readable, _, _ = select.select([descriptor], [], [], 0.2)
+def _take(turn: threading.Lock, halt: threading.Event) -> None:
+    while not turn.acquire(timeout=0.2):
         if halt.is_set():
             raise MeasurementError("measuring was stopped; what was measured is kept")
-        if readable:
-            chunk = os.read(descriptor, 1 << 16)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,9 @@ from planner.profile import Profile
 from runtime.errors import SettingError
 from runtime.profiler import file_name, is_current, measure
 from runtime.stopwatch import identity
+
+# Less smoothing than this is no news; the profile has it all the same.
+_WORTH_SAYING_PCT = 1.0
 
 _notes = Console(stderr=True, highlight=False)
 
@@ -73,7 +76,9 @@ def profile_all(wish: Wish) -> list[Path]:
 def _measure_side_by_side(wish: Wish, gpu_type: str, waiting: list[tuple[str, Path]]) -> None:
     cores = sorted(os.sched_getaffinity(0))
     on_cpu = wish.device == "cpu"
-    jobs = min(wish.jobs, len(waiting), len(cores)) if on_cpu else 1
+    jobs = min(wish.jobs, len(waiting), len(cores)) if on_cpu else min(wish.jobs, len(waiting))
+    # Cores are measured side by side; on a GPU models are made ready together and measured in turn.
+    turn = None if on_cpu else threading.Lock()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     pool = ThreadPoolExecutor(jobs)
     halt = threading.Event()
@@ -100,18 +105,19 @@ def _measure_side_by_side(wish: Wish, gpu_type: str, waiting: list[tuple[str, Pa
                         progress=lambda done, _, name: bars.update(bar, completed=done, description=name),
                         halt=halt,
                         neighbour=wish.neighbour,
+                        turn=turn,
                     )
                 formats.write(profile, path)
                 bars.update(bar, description=f"{model} → {path}")
                 _warn(profile)
 
             futures: list[Future[None]] = [pool.submit(work, model, path) for model, path in waiting]
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
+            # A model that fails takes no other with it; what it had measured is in its partial file.
+            wait(futures)
+            for future in futures:
                 future.result()
     except BaseException:
-        # One model failed, or the user has seen enough: the others need not go on for minutes. What they
-        # measured is in their partial files.
+        # The user has seen enough, say: the others need not go on for minutes.
         halt.set()
         raise
     finally:
@@ -147,11 +153,19 @@ def _core_of_its_own(cores: list[int]) -> Iterator[int | None]:
 
 def _warn(profile: Profile) -> None:
     """Say where the measurements are worth less than they should be."""
+    cells = len(profile.batches) * len(profile.shares)
+    smoothed = int(profile.measured["smoothed_cells"])
+    if profile.measured["smoothed_by_pct"] >= _WORTH_SAYING_PCT:
+        _notes.print(
+            f"{profile.model}: noise made {smoothed} of {cells} cells faster at less share, or slower at a "
+            f"smaller batch; smoothed, by up to {profile.measured['smoothed_by_pct']:.1f} %",
+            style="yellow",
+            soft_wrap=True,
+        )
     disturbed = int(profile.measured["disturbed_cells"])
     if disturbed:
         _notes.print(
-            f"{profile.model}: other processes disturbed {disturbed} of "
-            f"{len(profile.batches) * len(profile.shares)} cells (by up to "
+            f"{profile.model}: other processes disturbed {disturbed} of {cells} cells (by up to "
             f"{profile.measured['disturbed_pct']:.0f} %); processor time corrects them, but a quiet machine "
             "measures better (--fresh)",
             style="yellow",

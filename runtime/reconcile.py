@@ -29,6 +29,7 @@ class Signature(NamedTuple):
     share: float
     gpu: str
     memory_mb: float | None
+    exits: tuple[int, ...] = ()
 
 
 class Post(NamedTuple):
@@ -143,5 +144,6 @@ def wanted_posts(document: Mapping[str, Any]) -> dict[Post, Signature]:
             float(stage["share"]),
             worker["gpu"],
             worker["memory_mb"],
+            tuple(stage.get("exits") or ()),
         )
     return wanted

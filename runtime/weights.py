@@ -47,6 +47,11 @@ def cache_directory() -> Path:
     return Path(root) / "models"
 
 
+def own_name(name: str) -> str:
+    """The file of trained weights that `REGRAFT_WEIGHTS` may hold for a model."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name) + ".safetensors"
+
+
 def skeleton(build: Callable[[], nn.Module]) -> nn.Module:
     """The model without its weights: every parameter and buffer on the `meta` device, in eval mode."""
     with warnings.catch_warnings(), _EmptyOnMeta():
@@ -64,8 +69,8 @@ def ensure_weights(
     `calibrate(n)` gives n input samples and asks for calibrated weights; None keeps what `build` makes.
     """
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
-    if (own := os.environ.get("REGRAFT_WEIGHTS")) and (Path(own) / f"{safe}.safetensors").exists():
-        return Path(own) / f"{safe}.safetensors"
+    if (own := os.environ.get("REGRAFT_WEIGHTS")) and (Path(own) / own_name(name)).exists():
+        return Path(own) / own_name(name)
     origin = "" if calibrate else f".{_source_digest(build)}"
     directory = cache_directory()
     path = directory / f"{safe}{origin}.seed{seed}.torch{torch.__version__}.v{_SCHEME}.safetensors"

@@ -9,7 +9,8 @@ Lines to the parent, each with "event":
 
     born     pid
     ready    endpoints, enforced_by, effective_share_pct, warm_up_s, exec_ms (by batch size)
-    report   once a second: effective_share_pct, busy_s, batches, samples, late, failed (all since the start)
+    report   once a second: effective_share_pct, used_share_pct (in the last second); and since the start:
+             busy_s, batches, samples, late, failed
     fatal    error: why it ends; the exit status is 1
 
 SIGTERM drains: it tells its gateways, goes on until the last of them has hung up, and ends.
@@ -29,8 +30,10 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from runtime.batching import Backlog, ExecEstimate
+from runtime import priority
+from runtime.batching import Backlog, ExecEstimate, sizes_up_to
 from runtime.errors import ServingError
+from runtime.shares import Use
 from runtime.transport import Channel, Message, bound_endpoint, clock_ns, listen, machine
 from runtime.transport_arena import Mapping
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from runtime.cuda_graphs import GraphedStage
     from runtime.models import Chain
     from runtime.shares import Share
 
@@ -52,7 +56,8 @@ class WorkerSpec:
 
     `key` is unique among all workers; `[start, end)` are its layers; `share` is in percent; `core` pins a
     CPU worker; `device` is `cpu`, or the UUID of a CUDA GPU; `endpoints` are where it listens
-    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive.
+    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive; with `stand_back`, others
+    serve beside it while it starts.
     """
 
     key: str
@@ -68,6 +73,8 @@ class WorkerSpec:
     gpu: str = ""
     memory_mb: float | None = None
     seed: int = 0
+    exits: tuple[int, ...] = ()
+    stand_back: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -76,7 +83,7 @@ class WorkerSpec:
         known = {f.name for f in fields(cls)}
         if unknown := set(data) - known:
             raise ServingError(f"worker specification: unknown {', '.join(sorted(unknown))}")
-        return cls(**{**data, "endpoints": tuple(data["endpoints"])})
+        return cls(**{**data, "endpoints": tuple(data["endpoints"]), "exits": tuple(data.get("exits", ()))})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,21 +125,29 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
 
     import torch
 
+    from runtime.arithmetic import exact_arithmetic
     from runtime.models import open_chain
     from runtime.shares import hold
 
+    if spec.stand_back:
+        priority.stand_back()
     torch.set_num_threads(1)
+    exact_arithmetic()
     # A CPU worker has its whole core while it loads, or one at 5 percent would take a minute for it; an MPS
     # percentage is fixed when CUDA starts.
     share = hold(spec.share if cuda else 100, core=spec.core, device="cuda" if cuda else "cpu")
     with contextlib.ExitStack() as stack:
         stack.callback(share.close)
+        if spec.stand_back:
+            share.stand_back()
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
-        stage = Stage(spec, chain, "cuda" if cuda else "cpu")
+        stage = _stage(spec, chain, "cuda" if cuda else "cpu")
         if not cuda:
             share.change(spec.share)
         stage.warm_up()
+        share.come_forward()
+        priority.come_forward()
         server = Server(spec, stage, share, parent)
         stack.callback(server.close)
         _say(
@@ -146,6 +161,14 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
             exec_ms=stage.estimate.table(),
         )
         server.serve()
+
+
+def _stage(spec: WorkerSpec, chain: Chain, device: str) -> Stage:
+    if not spec.exits:
+        return Stage(spec, chain, device)
+    from runtime.exit_stage import ExitStage
+
+    return ExitStage(spec, chain, device)
 
 
 class Stage:
@@ -166,21 +189,28 @@ class Stage:
         self.output_bytes = chain.cut_bytes[spec.end]
         self.estimate = ExecEstimate()
         self._device = device
+        self._share_pct = spec.share
         self._inputs = torch.empty(spec.batch, *self.input_shape, dtype=self.input_dtype)
         self._writes_input = False
         self._module = chain.fragment(spec.start, spec.end, device=device)
+        self._graphed: GraphedStage | None = None
 
     def warm_up(self) -> None:
         """Run at the batch sizes that will come, so that the first request is no slower than the others."""
         import torch
 
-        for size in sorted({1, self.batch, *(2**power for power in range(20) if 2**power < self.batch)}):
+        sizes = sizes_up_to(self.batch)
+        if self._device != "cpu":
+            from runtime.cuda_graphs import GraphedStage
+
+            with torch.inference_mode():
+                self._graphed = GraphedStage(self._module, sizes, self.input_shape, self.input_dtype)
+        for size in sizes:
             sample = torch.zeros(size, *self.input_shape, dtype=self.input_dtype)
             for _ in range(3):
-                began = clock_ns()
+                timed = priority.Undisturbed(100 if self._device != "cpu" else self._share_pct)
                 self._forward(sample)
-                now = clock_ns()
-                self.estimate.record(size, (now - began) / 1e6, now)
+                self.estimate.record(size, timed.elapsed_ms(), clock_ns())
         self._writes_input = self._would_write_input()
 
     def execute(self, requests: Sequence[Request]) -> Executed:
@@ -212,6 +242,16 @@ class Stage:
         self.estimate.record(samples, exec_ms, now)
         return Executed(answers, exec_ms, samples, joined)
 
+    def check_device(self) -> None:
+        """Raises ServingError where the GPU answers this process no more: after some errors it never does."""
+        if self._device != "cpu":
+            import torch
+
+            try:
+                torch.cuda.synchronize()
+            except RuntimeError as error:
+                raise ServingError(f"the GPU is lost to this process: {error}") from None
+
     def _would_write_input(self) -> bool:
         """Whether the first layer works in place; negative numbers show it, zeros survive a ReLU."""
         import torch
@@ -228,6 +268,8 @@ class Stage:
         import torch
 
         with torch.inference_mode():
+            if self._graphed is not None:
+                return self._graphed(inputs, self.output_dtype)
             return self._module(inputs.to(self._device)).contiguous().to("cpu", self.output_dtype)
 
 
@@ -249,6 +291,8 @@ class Executed(NamedTuple):
     exec_ms: float
     samples: int
     joined: bool
+    # Whom the answers are for, where some have left on the way.
+    requests: Sequence[Request] | None = None
 
 
 class Server:
@@ -262,6 +306,11 @@ class Server:
         self._backlog: Backlog[Request] = Backlog()
         self._channels: dict[Channel, Mapping | None] = {}
         self._draining = False
+        self._use = Use(on_cpu=spec.device == "cpu")
+        self._gone: set[int] = set()  # of the batch in execution, by the identity of the request
+        self._batch: list[Request] = []
+        if hasattr(stage, "let_go"):
+            stage.let_go = self._let_go
         self._counts = {"busy_s": 0.0, "batches": 0, "samples": 0, "late": 0, "failed": 0}
         self._selector = selectors.DefaultSelector()
         self._listeners = [listen(endpoint) for endpoint in spec.endpoints]
@@ -315,14 +364,19 @@ class Server:
         if not taken.batch:
             return
         began = time.monotonic()
+        self._gone.clear()
+        self._batch = taken.batch
         try:
             executed = self._stage.execute(taken.batch)
         except Exception as error:  # whatever a user's model raises: its senders are told, the rest goes on
-            self._counts["failed"] += len(taken.batch)
-            for channel, group in _by_channel(taken.batch):
+            # Where it is not the model's doing, another worker may have them: this one ends.
+            self._stage.check_device()
+            failed = [request for request in taken.batch if id(request) not in self._gone]
+            self._counts["failed"] += len(failed)
+            for channel, group in _by_channel(failed):
                 self._tell(channel, ["failed", f"{type(error).__name__}: {error}", *(r.id for r in group)])
             return
-        self._answer(taken.batch, executed)
+        self._answer(taken.batch if executed.requests is None else executed.requests, executed)
         self._counts["busy_s"] += executed.exec_ms / 1e3
         self._counts["batches"] += 1
         self._counts["samples"] += executed.samples
@@ -341,8 +395,30 @@ class Server:
             else:
                 items.append([request.id, request.samples, len(answer), 0, copied])
                 beside.append(answer)
+        if executed.requests is not None:  # whoever had nobody left is told that the batch is over
+            for request in self._batch:
+                told.setdefault(request.channel, ([], []))
         for channel, (items, beside) in told.items():
             self._tell(channel, ["done", items, executed.exec_ms, executed.samples], beside)
+
+    def _let_go(
+        self,
+        requests: Sequence[Request],
+        answers: Sequence[memoryview],
+        exec_ms: float,
+        samples: int,
+        layer: int,
+    ) -> None:
+        """Answer those who leave by an exit while the batch runs on."""
+        self._gone.update(id(request) for request in requests)
+        told: dict[Channel, tuple[list[list[int]], list[memoryview]]] = {}
+        for request, answer in zip(requests, answers, strict=True):
+            items, beside = told.setdefault(request.channel, ([], []))
+            copied = len(request.tensor)
+            items.append([request.id, request.samples, len(answer), 0, copied, layer])
+            beside.append(answer)
+        for channel, (items, beside) in told.items():
+            self._tell(channel, ["done", items, exec_ms, samples], beside)
 
     def _read(self, source: Any) -> None:
         if isinstance(source, Channel):
@@ -378,6 +454,7 @@ class Server:
                     "end": spec.end,
                     "batch": spec.batch,
                     "share": spec.share,
+                    "exits": list(spec.exits),
                     "input": [_datatype(stage.input_dtype), list(stage.input_shape)],
                     "output": [_datatype(stage.output_dtype), list(stage.output_shape)],
                     "output_bytes": stage.output_bytes,
@@ -438,7 +515,15 @@ class Server:
 
     def _report(self) -> None:
         counts = {name: round(value, 6) for name, value in self._counts.items()}
-        _say(self._parent, "report", effective_share_pct=self._share.effective_pct(), **counts)
+        effective_pct = self._share.effective_pct()
+        used_pct = self._use.since_last_pct(counts["busy_s"], effective_pct)
+        _say(
+            self._parent,
+            "report",
+            effective_share_pct=effective_pct,
+            used_share_pct=round(used_pct, 3),
+            **counts,
+        )
 
 
 def die_with(parent: int) -> None:

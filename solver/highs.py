@@ -94,11 +94,14 @@ def integer_search(
     threads: int,
     seed: int,
     nodes: int | None = None,
+    gap: float = 0.0,
+    target: float = -math.inf,
 ) -> Found:
     """min cost·x  s.t.  row_lower ≤ rows·x ≤ row_upper, 0 ≤ x ≤ upper, some x whole, within the time.
 
     `start` is a solution to begin with (it may be worse than the cutoff). The watch interrupts the search;
-    `nodes` limits it in a way that does not depend on the machine's speed.
+    `nodes` limits it in a way that does not depend on the machine's speed, and it ends at a relative `gap`
+    or at a solution of at most `target`.
     """
     _wait_for_abandoned()
     highspy.Highs.resetGlobalScheduler(True)
@@ -106,7 +109,9 @@ def integer_search(
     highs.setOptionValue("threads", threads)
     highs.setOptionValue("random_seed", seed)
     highs.setOptionValue("time_limit", max(0.05, time_limit_s))
-    highs.setOptionValue("mip_rel_gap", 0.0)
+    highs.setOptionValue("mip_rel_gap", gap)
+    if math.isfinite(target):
+        highs.setOptionValue("objective_target", target)
     if nodes is not None:
         highs.setOptionValue("mip_max_nodes", nodes)
     if math.isfinite(cutoff):

@@ -13,6 +13,7 @@ The mathematics is in `solver.facilities`. Every price is a multiple of a step, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,9 +56,13 @@ def solve_one_stage(
     start: list[Pattern] | None = None,
     threads: int = 1,
     seed: int = 0,
+    keep: Callable[[Sequence[Pattern]], None] | None = None,
 ) -> OneStageAnswer:
-    """Solve 5.2 within the watch's limits; there is always an answer (everybody alone)."""
-    search = _Search(program, watch, threads, seed)
+    """Solve 5.2 within the watch's limits; there is always an answer (everybody alone).
+
+    `keep` is called with every better answer as it is found.
+    """
+    search = _Search(program, watch, threads, seed, keep)
     search.run(start)
     return OneStageAnswer(patterns=tuple(search.best), outcome=_outcome(watch))
 
@@ -65,8 +70,16 @@ def solve_one_stage(
 class _Search:
     """The phases above, and the best answer so far."""
 
-    def __init__(self, program: Facilities, watch: Watch, threads: int, seed: int) -> None:
+    def __init__(
+        self,
+        program: Facilities,
+        watch: Watch,
+        threads: int,
+        seed: int,
+        keep: Callable[[Sequence[Pattern]], None] | None,
+    ) -> None:
         self.program, self.watch, self.threads, self.seed = program, watch, threads, seed
+        self.keep = keep
         self.step = common_step(program.prices)
         self.best = all_alone(program)
 
@@ -97,7 +110,11 @@ class _Search:
         self._take_turns([loose, Bound(value=ascent.value, worth=ascent.worth)], neighbourhoods)
 
     def _take(self, answer: list[Pattern]) -> None:
-        self.best = min(self.best, settle(self.program, answer), key=total_cost)
+        better = settle(self.program, answer)
+        if total_cost(better) < total_cost(self.best):
+            self.best = better
+            if self.keep is not None:
+                self.keep(better)
         self.watch.update(objective=total_cost(self.best))
 
     def _dive(self, ascent: PackedAscent, neighbourhoods: Neighbourhoods) -> None:
@@ -182,6 +199,7 @@ def _outcome(watch: Watch) -> Outcome:
         None: "the bound meets the answer",
         Limit.TIME: f"the time limit of {watch.time_limit_s:g} s passed",
         Limit.STOPPED: "stopped by the caller; the best answer so far is kept",
+        Limit.MEMORY: "more memory was in use than is allowed; the best answer so far is kept",
         Limit.GAP: f"the gap asked for, {watch.gap:g}, was reached",
         Limit.ROUNDS: "no better answer among the patterns that were generated",
     }[limit]

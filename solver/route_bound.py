@@ -9,187 +9,230 @@ so any prices that keep to this prove a bound. They are raised in two ways:
 
 *Sweeps.* Where a class is far from using an arc, its share of it is wasted: it needs to pay only as much as
 makes the arc no better than its cheapest path. Every arc's price is shared anew in proportion to these needs,
-again and again; a few sweeps bring most of what there is.
+again and again; a few sweeps bring most of what there is, and then they get stuck.
 
-*Paths.* Column generation: the relaxation over the paths found so far gives the shares of the arcs on them
-(and a fractional plan), all other arcs keep the best shares so far; the cheapest paths at prices between
-these and the best are added.
+*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved, by column generation with all
+rows of the active arcs (`solver.route_relaxation`). Its optimum says what every class should pay in all. The
+other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to
+its goal. An arc whose price is less than what classes need to pay for it becomes active, and so do arcs of
+paths that stay below a class's goal. When there are none, the bound meets the relaxation's optimum, found
+over some hundred of many thousand arcs.
+
+*Left out.* Let prices prove z, and let classes pay for arc e no more than they need to. A plan that uses e
+has a whole instance of it, routes split or not, and costs at least z + s_e − (what an instance full of them
+pays). Where that is no better than the best plan known, the arc is dropped.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import highspy
 import numpy as np
 
-from solver.highs import quiet
 from solver.outcome import Watch
-from solver.route_graph import RouteGraph
-from solver.routes import Floats
+from solver.route_graph import RouteGraph, Routing
+from solver.route_relaxation import RoutePath, RouteRelaxation
+from solver.routes import Floats, Indices
 from solver.steps import round_up
 
+__all__ = ["RouteBound", "RoutePath"]
+
 # Sweeps, how far the first goes towards the new shares, and after how many it goes half as far.
-SWEEPS, STRIDE, HALVING = 25, 0.5, 40
-# Prices sent out for paths lie so far from the best ones; then at the relaxation's own.
-SMOOTHINGS = (0.8, 0.0)
-# Every so many rounds the shares of all other arcs are swept again.
-SWEEP_EVERY = 5
-CLOSE = 1e-4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoutePath:
-    """Class `k` passes through `arcs`."""
-
-    k: int
-    arcs: tuple[int, ...]
+SWEEPS, STRIDE, HALVING = 12, 0.5, 40
+# Active arcs to begin with, and added in a round at most, together and between the same cut points.
+FIRST_ACTIVE, MORE_ACTIVE, MORE_ALIKE = 60, 60, 2
+# Sweeps of a round, and how far each goes.
+ROUND_SWEEPS, ROUND_STRIDE = 10, 0.6
+# The relaxation over the active arcs is solved this closely, or to this part of the gap that is left where
+# that is more; what is missing to a goal matters from there on.
+CLOSE, CLOSE_PART = 2e-3, 0.1
+MATTERS = 1e-3
+ROUNDS = 500
+# What sums of prices in single precision may be wrong by, generously.
+SINGLE = 2e-5
 
 
 class RouteBound:
-    """The ascent; `value` is the best bound so far, `prices` [K, E] prove it, `paths` are all found."""
+    """The ascent; `value` is the best bound so far, `prices` [K, E] prove it, `alive` are the arcs left.
+
+    Arcs are left out by the watch's objective, the price of a plan at hand: the bound is on plans below it.
+    `paths` are those found on the way, `relaxed` is the relaxation's optimum, or above it.
+    """
 
     def __init__(self, graph: RouteGraph, step: float) -> None:
         self.graph, self.step = graph, step
         # To begin with every arc is bought in fractions, as its load needs it.
         self.prices = np.where(graph.able, graph.price * graph.load[:, None] / graph.capacity, 0.0)
-        self.value = 0.0
-        self.paths = Paths(graph)
+        self.value, self.relaxed = 0.0, np.inf
+        self.alive = graph.everything
+        self.relaxation = RouteRelaxation(graph)
+        self._active = np.zeros(len(graph.tail), dtype=bool)
+
+    @property
+    def paths(self) -> list[RoutePath]:
+        """All paths found."""
+        return list(self.relaxation)
+
+    def add(self, path: RoutePath) -> None:
+        """Make a path known, and its arcs active."""
+        self._active[list(path.arcs)] = True
+        self.relaxation.add(path)
 
     def sweep(self, watch: Watch) -> None:
         """Raise the bound quickly: sweeps alone."""
         prices = self.prices
         for sweep in range(SWEEPS):
-            to_end = self._evaluate(prices, watch)
+            routing = self._evaluate(prices, watch)
             if watch.over:
                 return
+            arcs = self.alive
+            needs = self._needs(routing, arcs, routing.distances)
+            self._leave_out(routing, needs, prices, watch)
             stride = STRIDE / (1 + sweep / HALVING)
-            prices = (1 - stride) * prices + stride * self._shared_anew(prices, to_end)
+            prices = (1 - stride) * prices
+            prices[:, arcs] += stride * self._shared(needs, arcs)
 
     def run(self, watch: Watch) -> None:
         """Raise the bound until the relaxation's optimum is reached or the watch says stop."""
-        for number in itertools.count():
-            relaxed = self.paths.relax()
-            own = self.paths.prices(self.prices)
-            found = 0
-            for smoothing in SMOOTHINGS:
-                known = len(self.paths)
-                probe = smoothing * self.prices + (1 - smoothing) * own
-                to_end = self._evaluate(probe, watch)
-                if number % SWEEP_EVERY == 0 and not watch.over:
-                    anew = self._shared_anew(probe, to_end)
-                    for other in (np.where(self.paths.on_a_path, probe, anew), (probe + anew) / 2):
-                        self._evaluate(other, watch)
-                found = len(self.paths) - known
-                if found or watch.over:
-                    break
-            # A bound that rounds up to the relaxation's optimum does not get better.
-            done = relaxed - self.value <= CLOSE * relaxed
-            rounded = round_up(self.value, self.step) >= round_up(relaxed, self.step)
-            if not found or watch.over or done or (self.step > 0 and rounded):
+        if watch.over:
+            return
+        rest = self.prices
+        self._begin(watch)
+        for _ in range(ROUNDS):
+            own = self._relax(rest, watch)
+            if own is None or watch.over:
+                return
+            rest = self._share_the_rest(own, rest, watch)
+            done = self.value >= self.relaxed * (1 - MATTERS / 10)
+            rounded = self.step > 0 and round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
+            if watch.over or done or rounded:
                 return
 
-    def _evaluate(self, prices: Floats, watch: Watch) -> Floats:
-        """The bound these prices prove, and the paths they make cheapest; returns the prices to the end."""
-        to_end = self.graph.to_end(prices)
-        value = float(self.graph.distances(to_end).sum())
+    def useful(self, watch: Watch) -> Indices:
+        """Arcs that a plan better than the watch's objective may use: all that are not left out."""
+        routing = self.graph.routing(self.prices, self.alive)
+        needs = self._needs(routing, self.alive, routing.distances)
+        self._leave_out(routing, needs, self.prices, watch)
+        return self.alive
+
+    def _evaluate(self, prices: Floats, watch: Watch) -> Routing:
+        """The bound these prices prove."""
+        routing = self.graph.routing(prices, self.alive)
+        # Where arcs were left out, a class may have no path: then no plan is cheaper than the one at hand.
+        value = min(float(routing.distances.sum()), watch.objective)
+        if value > self.value:
+            exact = self.graph.routing(prices, self.alive, exact=True)
+            value = min(float(exact.distances.sum()), watch.objective)
         if value > self.value:
             self.value, self.prices = value, prices
-        for k, arcs in enumerate(self.graph.paths(prices, to_end)):
-            self.paths.add(RoutePath(k=k, arcs=arcs))
         watch.update(phase="routes", lower_bound=round_up(self.value, self.step))
-        return to_end
+        return routing
 
-    def _shared_anew(self, prices: Floats, to_end: Floats) -> Floats:
-        """[K, E]: every arc's price shared in proportion to what each class needs to pay."""
+    def _begin(self, watch: Watch) -> None:
+        """The first active arcs and paths: cheapest paths, and arcs that many want."""
+        routing = self._evaluate(self.prices, watch)
+        needs = self._needs(routing, self.alive, routing.distances)
+        wanted = _knapsacks(needs, self.graph, self.alive) / self.graph.price[self.alive]
+        for k, path in enumerate(routing.paths()):
+            self.add(RoutePath(k=k, arcs=path))
+        self._active[self.alive[np.argsort(-wanted)[:FIRST_ACTIVE]]] = True
+
+    def _relax(self, center: Floats, watch: Watch) -> Floats | None:
+        """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
+        active = np.flatnonzero(self._active)
+        left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
+        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), center, watch)
+        if solved is None:
+            return None
+        self.relaxed = solved.value
+        prices = np.zeros_like(self.prices)
+        prices[:, active] = solved.prices
+        return self._scaled(prices)
+
+    def _share_the_rest(self, own: Floats, before: Floats, watch: Watch) -> Floats:
+        """Prices for all other arcs, so that every class pays what the active ones make it pay, or nearly."""
+        graph, active = self.graph, np.flatnonzero(self._active)
+        over_active = graph.routing(own, active)
+        goal = over_active.distances
+        rest = self.alive[~self._active[self.alive]]
+        missing = self._needs(over_active, rest, goal)
+        short = _knapsacks(missing, graph, rest) / graph.price[rest] - 1
+        self._activate_short(over_active, rest, missing, short)
+        prices = own.copy()
+        prices[:, rest] = before[:, rest]
+        routing = self._evaluate(prices, watch)
+        for _ in range(ROUND_SWEEPS):
+            if watch.over or routing.distances.sum() >= goal.sum() * (1 - MATTERS / 10):
+                break
+            arcs = self.alive
+            needs = self._needs(routing, arcs, goal)
+            self._leave_out(
+                routing, np.maximum(0.0, needs - (goal - routing.distances)[:, None]), prices, watch
+            )
+            others = ~self._active[arcs]
+            rest, anew = arcs[others], self._shared(needs, arcs)[:, others]
+            prices = prices.copy()
+            prices[:, rest] = (1 - ROUND_STRIDE) * prices[:, rest] + ROUND_STRIDE * anew
+            routing = self._evaluate(prices, watch)
+        for k in np.flatnonzero(routing.distances < goal * (1 - MATTERS)).tolist():
+            self.add(RoutePath(k=k, arcs=routing.path(k)))
+        return prices
+
+    def _activate_short(self, routing: Routing, rest: Indices, missing: Floats, short: Floats) -> None:
+        """The arcs that cost less than the classes would have to pay for them, shortest of it first."""
         graph = self.graph
-        spare = graph.distances(to_end)[:, None] - graph.without(prices, to_end)
-        needs = np.where(graph.able & np.isfinite(spare), np.maximum(spare, 0.0), 0.0)
-        earned = _knapsacks(needs, graph)
-        return needs * np.where(earned > 0, graph.price / np.maximum(earned, 1e-300), 0.0)
+        alike: dict[tuple[int, int], int] = {}
+        chosen = 0
+        for position in np.argsort(-short).tolist():
+            if short[position] <= MATTERS or chosen >= MORE_ACTIVE:
+                return
+            arc = int(rest[position])
+            ends = (int(graph.tail[arc]), int(graph.head[arc]))
+            if alike.get(ends, 0) >= MORE_ALIKE:
+                continue
+            alike[ends] = alike.get(ends, 0) + 1
+            chosen += 1
+            self._active[arc] = True
+            for k in np.flatnonzero(missing[:, position] > 0).tolist():
+                self.add(RoutePath(k=k, arcs=routing.through(k, arc)))
 
+    def _needs(self, routing: Routing, arcs: Indices, goal: Floats) -> Floats:
+        """[K, arcs]: what a class has to pay for an arc, so that paths through it reach its goal."""
+        around = routing.without(arcs)
+        reached = np.where(np.isfinite(goal), goal, 0.0)[:, None]
+        needs: Floats = np.where(np.isfinite(around), np.maximum(reached - around, 0.0), 0.0)
+        return needs
 
-class Paths:
-    """The relaxation over known paths, by HiGHS: rows appear with the arcs of the paths."""
+    def _shared(self, needs: Floats, arcs: Indices) -> Floats:
+        """[K, arcs]: the arcs' prices shared in proportion to the needs."""
+        earned = _knapsacks(needs, self.graph, arcs)
+        shared: Floats = needs * np.where(earned > 0, self.graph.price[arcs] / np.maximum(earned, 1e-300), 0)
+        return shared
 
-    def __init__(self, graph: RouteGraph) -> None:
-        self._graph = graph
-        self._known: set[RoutePath] = set()
-        self._highs = quiet()
-        self._rows = self._columns = 0
-        self._arc: dict[int, tuple[int, int]] = {}  # arc → (row of its capacity, column of its instances)
-        self._pair: dict[tuple[int, int], int] = {}  # (class, arc) → row of the strong form
-        self.on_a_path = np.zeros(len(graph.tail), dtype=bool)
-        dearest = float(graph.price.max()) * (graph.depth + 1)
-        for k in range(len(graph.load)):
-            self._row(1.0, highspy.kHighsInf, [], [])
-            needed = max(1.0, float((graph.load[k] / graph.capacity[graph.able[k]]).max(initial=1.0)))
-            self._column(10 * dearest * needed, [k], [1.0])
+    def _scaled(self, prices: Floats) -> Floats:
+        """What rounding lets an arc earn above its price is taken back."""
+        earned = _knapsacks(prices, self.graph, self.graph.everything)
+        return prices * np.minimum(1.0, self.graph.price / np.maximum(earned, 1e-300))
 
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def __iter__(self) -> Iterator[RoutePath]:
-        return iter(sorted(self._known, key=lambda path: (path.k, path.arcs)))
-
-    def add(self, path: RoutePath) -> None:
-        """Take a path in, unless it is known."""
-        if path in self._known:
+    def _leave_out(self, routing: Routing, needs: Floats, prices: Floats, watch: Watch) -> None:
+        """Drop the arcs that no plan cheaper than the watch's objective uses."""
+        if not np.isfinite(watch.objective):
             return
-        self._known.add(path)
-        graph = self._graph
-        rows, values = [path.k], [1.0]
-        for arc in path.arcs:
-            if arc not in self._arc:
-                row = self._row(-highspy.kHighsInf, 0.0, [], [])
-                column = self._column(float(graph.price[arc]), [row], [-float(graph.capacity[arc])])
-                self._arc[arc] = (row, column)
-                self.on_a_path[arc] = True
-            if (path.k, arc) not in self._pair:
-                self._pair[path.k, arc] = self._row(-highspy.kHighsInf, 0.0, [self._arc[arc][1]], [-1.0])
-            rows += [self._arc[arc][0], self._pair[path.k, arc]]
-            values += [float(graph.load[path.k]), 1.0]
-        self._column(0.0, rows, values)
-
-    def relax(self) -> float:
-        """The optimum over the known paths."""
-        self._highs.run()
-        return float(self._highs.getInfo().objective_function_value)
-
-    def prices(self, others: Floats) -> Floats:
-        """The shares that the last `relax` gives the arcs on known paths; `others` for all other arcs."""
-        dual = np.maximum(0.0, -np.array(self._highs.getSolution().row_dual))
-        prices = others.copy()
-        for arc, (row, _) in self._arc.items():
-            prices[:, arc] = np.where(self._graph.able[:, arc], dual[row] * self._graph.load, 0.0)
-        for (k, arc), row in self._pair.items():
-            prices[k, arc] += dual[row]
-        # What rounding lets an arc earn above its price is taken back.
-        return prices * np.minimum(
-            1.0, self._graph.price / np.maximum(_knapsacks(prices, self._graph), 1e-300)
-        )
-
-    def _row(self, lower: float, upper: float, columns: list[int], values: list[float]) -> int:
-        self._highs.addRow(lower, upper, len(columns), np.array(columns, np.int32), np.array(values))
-        self._rows += 1
-        return self._rows - 1
-
-    def _column(self, cost: float, rows: list[int], values: list[float]) -> int:
-        self._highs.addCol(
-            cost, 0.0, highspy.kHighsInf, len(rows), np.array(rows, np.int32), np.array(values)
-        )
-        self._columns += 1
-        return self._columns - 1
+        cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
+        paid = _knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
+        unpaid = self.graph.price[self.alive] - paid
+        kept = float(routing.distances.sum()) * (1 - SINGLE) + unpaid <= cutoff
+        if not kept.all():
+            gone = self.alive[~kept]
+            self.alive = self.alive[kept]
+            self._active[gone] = False
+            self.relaxation.leave_out(gone)
 
 
-def _knapsacks(gains: Floats, graph: RouteGraph) -> Floats:
-    """[E]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1."""
+def _knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:
+    """[arcs]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1."""
     load = graph.load[:, None]
     order = np.argsort(-gains / load, axis=0, kind="stable")
     ordered = graph.load[order]
     before = np.cumsum(ordered, axis=0) - ordered
-    taken = np.clip(graph.capacity - before, 0.0, ordered) / ordered
+    taken = np.clip(graph.capacity[arcs] - before, 0.0, ordered) / ordered
     earned: Floats = (taken * np.take_along_axis(gains, order, axis=0)).sum(axis=0)
     return earned

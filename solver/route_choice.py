@@ -1,20 +1,44 @@
-"""The integer program of 5.3 over known paths: every class takes one of them, arcs are bought whole.
+"""The integer program of 5.3: arcs are bought whole, and every class is shared out among paths.
 
-    min Σ_e s_e n_e   s.t.  Σ_p y_kp = 1,   Σ_k q_k Σ_{p∋e} y_kp ≤ c_e n_e,   Σ_{p∋e} y_kp ≤ n_e,   y, n whole
+    min Σ_e s_e n_e   s.t.  Σ_p y_kp = 1,   Σ_k q_k Σ_{p∋e} y_kp ≤ c_e n_e,   Σ_{p∋e} y_kp ≤ n_e,   n whole
 
-Prices that prove a bound z give every path the reduced cost Σ_{e∈p} π_ke − (price of the cheapest path of
-k); a path for which z plus this is above the cutoff is in no answer below it.
+Where the arcs that a plan below the cutoff may use (`RouteBound.useful`) have few enough paths, all of them
+are in the program, and its bound is one on every plan. Otherwise the paths found so far are, and it is a way
+to find plans. Paths are in time here to the last bit, not only in ticks.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import highspy
 import numpy as np
 from scipy import sparse
 
-from solver.highs import integer_search
+from solver.highs import integer_search, quiet
 from solver.outcome import Watch
 from solver.route_bound import RouteBound, RoutePath
+from solver.route_graph import RouteGraph
+from solver.routes import EPSILON, Floats, Indices
+
+# All paths are written down up to this many; of those found so far, so many are taken, the cheapest first.
+MOST_PATHS, MOST_KNOWN = 20_000, 6_000
+# Parts of a class below this are rounding.
+LEAST_PART = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Paths and the part of its class that each one takes; none where none below the cutoff was found.
+
+    No plan below the cutoff costs less than `lower_bound`: 0 where nothing was proven, infinite where there
+    is no such plan.
+    """
+
+    paths: tuple[tuple[RoutePath, float], ...]
+    lower_bound: float
 
 
 def choose_paths(
@@ -25,50 +49,25 @@ def choose_paths(
     time_limit_s: float,
     threads: int,
     seed: int,
-    nodes: int,
-) -> list[RoutePath] | None:
-    """A path for every class, together at most `cutoff`, the cheapest found; None when none was found."""
-    graph, prices = bound.graph, bound.prices
-    cheapest = graph.distances(graph.to_end(prices))
-    paths = [
-        path
-        for path in bound.paths
-        if graph.in_time(path.k, path.arcs)
-        and bound.value + prices[path.k, list(path.arcs)].sum() - cheapest[path.k] <= cutoff
-    ]
-    if not paths:
-        return None
-    arcs = sorted({arc for path in paths for arc in path.arcs})
-    pairs = sorted({(path.k, arc) for path in paths for arc in path.arcs})
-    arc_at = {arc: position for position, arc in enumerate(arcs)}
-    pair_at = {pair: position for position, pair in enumerate(pairs)}
-    classes, first = len(graph.load), len(arcs)
-    rows, columns, values = [], [], []
-
-    def entry(row: int, column: int, value: float) -> None:
-        rows.append(row)
-        columns.append(column)
-        values.append(value)
-
-    for arc, position in arc_at.items():
-        entry(classes + position, position, -float(graph.capacity[arc]))
-    for (_, arc), position in pair_at.items():
-        entry(classes + first + position, arc_at[arc], -1.0)
-    for number, path in enumerate(paths):
-        entry(path.k, first + number, 1.0)
-        for arc in path.arcs:
-            entry(classes + arc_at[arc], first + number, float(graph.load[path.k]))
-            entry(classes + first + pair_at[path.k, arc], first + number, 1.0)
-    height, width = classes + first + len(pairs), first + len(paths)
-    load = float(graph.load.sum())
-    one = np.ones(classes)
+    nodes: int | None = None,
+) -> Choice:
+    """The cheapest way to share out all classes for at most `cutoff` that was found, and what was proven."""
+    graph = bound.graph
+    every = all_paths(graph, bound.useful(watch), MOST_PATHS)
+    paths = every if every is not None else _known(bound)
+    nothing = Choice(paths=(), lower_bound=0.0)
+    if len({path.k for path in paths}) < len(graph.load):
+        return nothing if every is None else Choice(paths=(), lower_bound=math.inf)
+    arcs = np.unique([arc for path in paths for arc in path.arcs])
+    table = _rows(graph, paths, arcs)
+    classes, load = len(graph.load), float(graph.load.sum())
     found = integer_search(
         cost=np.concatenate([graph.price[arcs], np.zeros(len(paths))]),
         upper=np.concatenate([np.ceil(load / graph.capacity[arcs]) + 1, np.ones(len(paths))]),
-        rows=sparse.csr_matrix((values, (rows, columns)), shape=(height, width)),
-        row_lower=np.concatenate([one, np.full(height - classes, -highspy.kHighsInf)]),
-        row_upper=np.concatenate([one, np.zeros(height - classes)]),
-        integer=np.ones(width, dtype=bool),
+        rows=table,
+        row_lower=np.concatenate([np.ones(classes), np.full(table.shape[0] - classes, -highspy.kHighsInf)]),
+        row_upper=np.concatenate([np.ones(classes), np.zeros(table.shape[0] - classes)]),
+        integer=np.arange(len(arcs) + len(paths)) < len(arcs),
         start=None,
         cutoff=cutoff,
         watch=watch,
@@ -77,6 +76,110 @@ def choose_paths(
         seed=seed,
         nodes=nodes,
     )
-    if found.values is None or found.objective > cutoff:
+    proven = found.lower_bound if every is not None else 0.0
+    if found.values is None or found.objective > cutoff * (1 + EPSILON):
+        return Choice(paths=(), lower_bound=proven)
+    parts = _parts(graph, paths, arcs, table, found.values[: len(arcs)])
+    if parts is None:
+        return Choice(paths=(), lower_bound=proven)
+    return Choice(
+        paths=tuple((path, part) for path, part in zip(paths, parts.tolist(), strict=True) if part > 0),
+        lower_bound=proven,
+    )
+
+
+def all_paths(graph: RouteGraph, arcs: Indices, most: int) -> list[RoutePath] | None:
+    """Every path in time of every class over these arcs; None where there are more than `most`."""
+    leaving = np.searchsorted(graph.tail[arcs], np.arange(graph.depth + 1)).tolist()
+    time, head, numbers = graph.time[arcs].tolist(), graph.head[arcs].tolist(), arcs.tolist()
+    least = [math.inf] * graph.depth + [0.0]
+    for cut in range(graph.depth - 1, -1, -1):
+        for arc in range(leaving[cut], leaving[cut + 1]):
+            least[cut] = min(least[cut], time[arc] + least[head[arc]])
+    found: list[RoutePath] = []
+    for k in range(len(graph.load)):
+        able = graph.able[k, arcs].tolist()
+        within = float(graph.budget[k]) * (1 + EPSILON)
+        start: tuple[int, float, tuple[int, ...]] = (int(graph.entry[k]), within, ())
+        waiting = [start]
+        while waiting:
+            cut, left, path = waiting.pop()
+            if cut == graph.depth:
+                found.append(RoutePath(k=k, arcs=tuple(numbers[arc] for arc in path)))
+                if len(found) > most:
+                    return None
+                continue
+            for arc in range(leaving[cut], leaving[cut + 1]):
+                if able[arc] and time[arc] + least[head[arc]] <= left:
+                    waiting.append((head[arc], left - time[arc], (*path, arc)))
+    return found
+
+
+def _known(bound: RouteBound) -> list[RoutePath]:
+    """Paths found so far that are in time, those of least reduced cost."""
+    graph, prices = bound.graph, bound.prices
+    cheapest = graph.routing(prices, bound.alive).distances
+    reduced = {
+        path: float(prices[path.k, list(path.arcs)].sum() - cheapest[path.k])
+        for path in bound.paths
+        if graph.in_time(path.k, path.arcs)
+    }
+    return sorted(reduced, key=lambda path: (reduced[path], path.k, path.arcs))[:MOST_KNOWN]
+
+
+def _rows(graph: RouteGraph, paths: Sequence[RoutePath], arcs: Indices) -> sparse.csr_matrix:
+    """Classes, capacities (as parts of an instance), pairs; columns are arcs, then paths."""
+    classes, many = len(graph.load), len(arcs)
+    length = np.array([len(path.arcs) for path in paths])
+    k_of = np.array([path.k for path in paths])
+    along = np.searchsorted(arcs, [arc for path in paths for arc in path.arcs])
+    taken, column = np.repeat(k_of, length), np.repeat(many + np.arange(len(paths)), length)
+    pairs, pair = np.unique(taken * many + along, return_inverse=True)
+    first = classes + many
+    rows = np.concatenate(
+        [k_of, classes + along, first + pair, classes + np.arange(many), first + np.arange(len(pairs))]
+    )
+    columns = np.concatenate([many + np.arange(len(paths)), column, column, np.arange(many), pairs % many])
+    values = np.concatenate(
+        [
+            np.ones(len(paths)),
+            graph.load[taken] / graph.capacity[arcs[along]],
+            np.ones(len(along)),
+            -np.ones(many + len(pairs)),
+        ]
+    )
+    return sparse.csr_matrix((values, (rows, columns)), shape=(first + len(pairs), many + len(paths)))
+
+
+def _parts(
+    graph: RouteGraph,
+    paths: Sequence[RoutePath],
+    arcs: Indices,
+    table: sparse.csr_matrix,
+    instances: Floats,
+) -> Floats | None:
+    """[paths]: how the classes are shared out over these instances, to the last digits; None if not."""
+    classes, many = len(graph.load), len(arcs)
+    rows = sparse.csc_matrix(table[: classes + many, many:])
+    highs = quiet()
+    highs.setOptionValue("primal_feasibility_tolerance", 1e-10)
+    program = highspy.HighsLp()
+    program.num_row_, program.num_col_ = rows.shape
+    # Whoever is split is split little: long paths are avoided, and a corner has few parts anyway.
+    program.col_cost_ = np.array([float(len(path.arcs)) for path in paths])
+    program.col_lower_, program.col_upper_ = np.zeros(len(paths)), np.ones(len(paths))
+    program.row_lower_ = np.concatenate([np.ones(classes), np.full(many, -highspy.kHighsInf)])
+    program.row_upper_ = np.concatenate([np.ones(classes), np.round(instances)])
+    matrix = program.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kColwise
+    matrix.num_row_, matrix.num_col_ = rows.shape
+    matrix.start_, matrix.index_, matrix.value_ = rows.indptr, rows.indices, rows.data
+    highs.passModel(program)
+    highs.run()
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
-    return [paths[number] for number in np.flatnonzero(found.values[first:] > 0.5).tolist()]
+    parts = np.array(highs.getSolution().col_value)
+    parts[parts < LEAST_PART] = 0.0
+    total = np.bincount([path.k for path in paths], weights=parts, minlength=classes)
+    shared: Floats = parts / total[[path.k for path in paths]]
+    return shared

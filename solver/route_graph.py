@@ -13,7 +13,7 @@ that no class can use in time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,16 +21,19 @@ from numpy.typing import NDArray
 
 from solver.routes import EPSILON, Floats, Indices, Network
 
+# In single or in double precision.
+Prices = NDArray[np.floating]
+
 # Pairs of an arc and a class beyond which nothing is tried.
 MOST_PAIRS = 2_000_000
 # Classes kept, ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to
-# which a search for paths takes about a second.
-MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 60, 400, 100, 40_000_000
+# which a search for paths takes some tenths of a second.
+MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 60, 800, 100, 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RouteGraph:
-    """Arcs [E] sorted by tail, classes [K]; letters as in `solver.routes`.
+    """Arcs [E] sorted by tail, classes [K] by entry; letters as in `solver.routes`.
 
     `ticks` is an arc's time, `allowed` a class's budget, `horizon` the largest of these; `able` [K, E] says
     which class can use which arc in time. `class_of` [classes of the network] are the condensed classes.
@@ -56,66 +59,26 @@ class RouteGraph:
         """[depth + 1]: arcs leaving[i] … leaving[i + 1] − 1 have tail i."""
         return np.searchsorted(self.tail, np.arange(self.depth + 1))
 
-    def to_end(self, prices: Floats) -> Floats:
-        """[depth + 1, K, ticks + 1]: the least price from a cut point to the end with so many ticks left."""
-        prices = self._allowed(prices)
-        least = np.full((self.depth + 1, len(self.load), self.horizon + 1), np.inf)
-        least[self.depth] = 0.0
-        for cut in range(self.depth - 1, -1, -1):
-            here = least[cut]
-            for arc in range(self.leaving[cut], self.leaving[cut + 1]):
-                ticks = int(self.ticks[arc])
-                onward = least[self.head[arc], :, : self.horizon + 1 - ticks] + prices[:, arc, None]
-                np.minimum(here[:, ticks:], onward, out=here[:, ticks:])
-        return least
+    @cached_property
+    def entered(self) -> Indices:
+        """[depth + 1]: classes 0 … entered[i] − 1 enter at cut point i or before."""
+        return np.searchsorted(self.entry, np.arange(self.depth + 1), side="right")
 
-    def from_entry(self, prices: Floats) -> Floats:
-        """[depth + 1, K, ticks + 1]: the least price from a class's entry to a cut point in so many ticks."""
-        prices = self._allowed(prices)
-        least = np.full((self.depth + 1, len(self.load), self.horizon + 1), np.inf)
-        least[self.entry, np.arange(len(self.load))] = 0.0
-        for arc in range(len(self.tail)):
-            ticks, there = int(self.ticks[arc]), least[self.head[arc]]
-            onward = least[self.tail[arc], :, : self.horizon + 1 - ticks] + prices[:, arc, None]
-            np.minimum(there[:, ticks:], onward, out=there[:, ticks:])
-        return least
+    @cached_property
+    def everything(self) -> Indices:
+        """All arcs."""
+        return np.arange(len(self.tail))
 
-    def distances(self, to_end: Floats) -> Floats:
-        """[K]: the price of each class's cheapest path."""
-        classes = np.arange(len(self.load))
-        found: Floats = to_end[self.entry, classes, self.allowed]
-        return found
+    def routing(self, prices: Floats, arcs: Indices | None = None, *, exact: bool = False) -> Routing:
+        """The cheapest paths over some arcs (rising numbers), which cost class k prices[k, e].
 
-    def without(self, prices: Floats, to_end: Floats) -> Floats:
-        """[K, E]: the least price of a path through an arc, its own left out; infinite where none is."""
-        start = self.from_entry(prices)
-        classes = np.arange(len(self.load))[:, None]
-        left = self.allowed[:, None] - np.arange(self.horizon + 1)
-        # rest[cut][k, u]: the price from the cut point to the end, u ticks of the budget used.
-        rest = np.where(left >= 0, to_end[:, classes, np.maximum(left, 0)], np.inf)
-        found = np.empty((len(self.load), len(self.tail)))
-        for arc in range(len(self.tail)):
-            ticks = int(self.ticks[arc])
-            before = start[self.tail[arc], :, : self.horizon + 1 - ticks]
-            found[:, arc] = (before + rest[self.head[arc], :, ticks:]).min(axis=1)
-        return found
-
-    def paths(self, prices: Floats, to_end: Floats) -> list[tuple[int, ...]]:
-        """Every class's cheapest path, as arcs."""
-        found = []
-        prices = self._allowed(prices)
-        for k in range(len(self.load)):
-            cut, left, path = int(self.entry[k]), int(self.allowed[k]), []
-            while cut < self.depth:
-                arcs = np.arange(self.leaving[cut], self.leaving[cut + 1])
-                arcs = arcs[self.ticks[arcs] <= left]
-                onward = prices[k, arcs] + to_end[self.head[arcs], k, left - self.ticks[arcs]]
-                arc = int(arcs[onward.argmin()])
-                path.append(arc)
-                left -= int(self.ticks[arc])
-                cut = int(self.head[arc])
-            found.append(tuple(path))
-        return found
+        Single precision is twice as fast; what proves something is to be exact.
+        """
+        arcs = self.everything if arcs is None else arcs
+        # Ticks are rounded down: what a class cannot use in time stays closed to it, whatever they say.
+        priced = np.where(self.able[:, arcs], prices[:, arcs], np.inf).T
+        kind = np.float64 if exact else np.float32
+        return Routing(graph=self, arcs=arcs, price=np.ascontiguousarray(priced, dtype=kind))
 
     def in_time(self, k: int, arcs: Sequence[int]) -> bool:
         """Whether these arcs keep to the class's budget, to the last bit and not only in ticks."""
@@ -133,12 +96,129 @@ class RouteGraph:
         ]
         return int(good[0]) if len(good) else None
 
-    def _allowed(self, prices: Floats) -> Floats:
-        """Ticks are rounded down: what a class cannot use in time stays closed to it, whatever they say."""
-        return np.where(self.able, prices, np.inf)
-
     def _most_load(self, arcs: Indices) -> Floats:
         return self.load @ self.able[:, arcs]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Routing:
+    """The cheapest paths of every class over `arcs` [A] at `price` [A, K]."""
+
+    graph: RouteGraph
+    arcs: Indices
+    price: Prices
+
+    @cached_property
+    def to_end(self) -> Prices:
+        """[depth + 1, K, ticks + 1]: the least price from a cut point to the end with so many ticks left."""
+        graph, last = self.graph, self.graph.horizon + 1
+        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
+        least[graph.depth] = 0.0
+        tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
+        entered, price = graph.entered.tolist(), self.price[:, :, None]
+        for arc in range(len(tail) - 1, -1, -1):
+            many, spent = entered[tail[arc]], ticks[arc]
+            here = least[tail[arc], :many, spent:]
+            onward = least[head[arc], :many, : last - spent] + price[arc, :many]
+            np.minimum(here, onward, out=here)
+        return least
+
+    @cached_property
+    def from_entry(self) -> Prices:
+        """[depth + 1, K, ticks + 1]: the least price from a class's entry to a cut point in so many ticks."""
+        graph, last = self.graph, self.graph.horizon + 1
+        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
+        least[graph.entry, np.arange(len(graph.load))] = 0.0
+        tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
+        entered, price = graph.entered.tolist(), self.price[:, :, None]
+        for arc in range(len(tail)):
+            many, spent = entered[tail[arc]], ticks[arc]
+            there = least[head[arc], :many, spent:]
+            onward = least[tail[arc], :many, : last - spent] + price[arc, :many]
+            np.minimum(there, onward, out=there)
+        return least
+
+    @cached_property
+    def distances(self) -> Floats:
+        """[K]: the price of each class's cheapest path."""
+        graph = self.graph
+        found: Floats = self.to_end[graph.entry, np.arange(len(graph.load)), graph.allowed].astype(np.float64)
+        return found
+
+    def without(self, arcs: Indices) -> Floats:
+        """[K, arcs]: the least price of a path through an arc, its own left out; infinite where none is.
+
+        The arcs may be others than those of the routing.
+        """
+        graph, last = self.graph, self.graph.horizon + 1
+        classes = np.arange(len(graph.load))[:, None]
+        left = graph.allowed[:, None] - np.arange(last)
+        # rest[cut][k, u]: the price from the cut point to the end, u ticks of the budget used.
+        rest = np.where(left >= 0, self.to_end[:, classes, np.maximum(left, 0)], np.inf)
+        found = np.full((len(arcs), len(graph.load)), np.inf, dtype=self.price.dtype)
+        tail, head, ticks = (column[arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
+        start, entered = self.from_entry, graph.entered.tolist()
+        for arc in range(len(arcs)):
+            many, spent = entered[tail[arc]], ticks[arc]
+            before = start[tail[arc], :many, : last - spent]
+            (before + rest[head[arc], :many, spent:]).min(axis=1, out=found[arc, :many])
+        return np.where(graph.able[:, arcs], found.T, np.inf).astype(np.float64)
+
+    def path(self, k: int) -> tuple[int, ...]:
+        """A class's cheapest path, as arcs."""
+        return self._onward(k, int(self.graph.entry[k]), int(self.graph.allowed[k]))
+
+    def paths(self) -> list[tuple[int, ...]]:
+        """Every class's cheapest path, as arcs."""
+        return [self.path(k) for k in range(len(self.graph.load))]
+
+    def through(self, k: int, arc: int) -> tuple[int, ...]:
+        """A class's cheapest path through an arc (of the routing or not); there has to be one."""
+        graph, spent = self.graph, int(self.graph.ticks[arc])
+        tail, allowed = int(graph.tail[arc]), int(graph.allowed[k])
+        before = np.arange(allowed - spent + 1)
+        least = self.from_entry[tail, k, before] + self.to_end[graph.head[arc], k, allowed - spent - before]
+        used = int(least.argmin())
+        onward = self._onward(k, int(graph.head[arc]), allowed - spent - used)
+        return (*self._hither(k, tail, used), arc, *onward)
+
+    @cached_property
+    def _leaving(self) -> Indices:
+        return np.searchsorted(self.graph.tail[self.arcs], np.arange(self.graph.depth + 1))
+
+    @cached_property
+    def _arriving(self) -> list[Indices]:
+        """For every cut point, positions of the arcs that end there."""
+        heads = self.graph.head[self.arcs]
+        order = np.argsort(heads, kind="stable")
+        ends = np.searchsorted(heads[order], np.arange(1, self.graph.depth + 1))
+        return np.split(order, ends)
+
+    def _onward(self, k: int, cut: int, left: int) -> tuple[int, ...]:
+        graph, path = self.graph, []
+        while cut < graph.depth:
+            among = np.arange(self._leaving[cut], self._leaving[cut + 1])
+            among = among[graph.ticks[self.arcs[among]] <= left]
+            arcs = self.arcs[among]
+            least = self.price[among, k] + self.to_end[graph.head[arcs], k, left - graph.ticks[arcs]]
+            arc = int(arcs[least.argmin()])
+            path.append(arc)
+            left -= int(graph.ticks[arc])
+            cut = int(graph.head[arc])
+        return tuple(path)
+
+    def _hither(self, k: int, cut: int, used: int) -> tuple[int, ...]:
+        graph, path = self.graph, []
+        while cut != graph.entry[k]:
+            among = self._arriving[cut]
+            among = among[graph.ticks[self.arcs[among]] <= used]
+            arcs = self.arcs[among]
+            least = self.price[among, k] + self.from_entry[graph.tail[arcs], k, used - graph.ticks[arcs]]
+            arc = int(arcs[least.argmin()])
+            path.append(arc)
+            used -= int(graph.ticks[arc])
+            cut = int(graph.tail[arc])
+        return tuple(reversed(path))
 
 
 def route_graph(network: Network) -> RouteGraph | None:
@@ -174,11 +254,15 @@ def route_graph(network: Network) -> RouteGraph | None:
 
 
 def _condensed(network: Network) -> tuple[Network, Indices]:
-    """At most about MOST_CLASSES classes: per entry, runs of neighbouring budgets of about equal number."""
+    """Classes by rising entry, at most about MOST_CLASSES: runs of neighbouring budgets, of equal number."""
     total = len(network.load)
-    class_of = np.arange(total)
     if total <= MOST_CLASSES:
-        return network, class_of
+        order = np.argsort(network.entry, kind="stable")
+        ordered = replace(
+            network, entry=network.entry[order], budget=network.budget[order], load=network.load[order]
+        )
+        return ordered, np.argsort(order, kind="stable")
+    class_of = np.arange(total)
     entries: list[int] = []
     budgets: list[float] = []
     loads: list[float] = []
@@ -191,13 +275,8 @@ def _condensed(network: Network) -> tuple[Network, Indices]:
             entries.append(int(entry))
             budgets.append(float(network.budget[run].max()))
             loads.append(float(network.load[run].sum()))
-    condensed = Network(
-        depth=network.depth,
-        tail=network.tail,
-        head=network.head,
-        time=network.time,
-        capacity=network.capacity,
-        price=network.price,
+    condensed = replace(
+        network,
         entry=np.array(entries, dtype=np.intp),
         budget=np.array(budgets),
         load=np.array(loads),

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from api import deploying, running, views
-from api.context import BODY_REFUSALS, Agent, Reader, Service, TheService, refusals
+from api.context import BODY_REFUSALS, Agent, Cursor, Limit, Reader, Service, TheService, refusals
 from api.errors import ContradictionError
 from api.posts import Outcome, PostOnce
 from api.repositories.nodes import Report
@@ -57,11 +57,12 @@ def register_node(wanted: views.Register, post: PostOnce, service: TheService) -
 
 
 @router.get("/nodes", dependencies=[Reader], responses=refusals())
-def list_nodes(service: TheService) -> views.Page[views.Node]:
-    """All nodes, by name: their leases, what they say that they run, and what of their part does not."""
+def list_nodes(service: TheService, cursor: Cursor = None, limit: Limit = 50) -> views.Page[views.Node]:
+    """Nodes, newest first: their leases, what they say that they run, and what of their part does not."""
     book = _book(service)
     with service.database.reading() as store:
-        nodes, statuses, now_ms = store.nodes.nodes(), store.nodes.statuses(), store.nodes.now_ms()
+        page, now_ms = store.nodes.page(cursor=cursor, limit=limit), store.nodes.now_ms()
+        statuses = store.nodes.statuses([node.id for node in page.items])
     items = [
         running.node_view(
             node,
@@ -71,9 +72,9 @@ def list_nodes(service: TheService) -> views.Page[views.Node]:
             now_ms=now_ms,
             settings=service.settings,
         )
-        for node in nodes
+        for node in page.items
     ]
-    return views.Page(items=items, next=None)
+    return views.Page(items=items, next=page.next)
 
 
 @router.get("/nodes/{node_id}", dependencies=[Reader], responses=refusals(404))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import presenting, submitting, views
+from api import packing, presenting, submitting, views
 from api.context import (
     BODY_REFUSALS,
     Cursor,
@@ -21,12 +21,15 @@ from api.context import (
     TheService,
     refusals,
 )
+from api.differing import difference
+from api.errors import NotFoundError
 from api.posts import Outcome, PostOnce
 from api.repositories.runs import FINAL, Wish
 from api.repositories.store import Store
 from api.requests import StrictRoute
 from api.tables import RunEventRow
 from api.watch import heard
+from planner.plan import Plan
 
 router = APIRouter(route_class=StrictRoute)
 
@@ -40,7 +43,7 @@ _EVENTS_AT_ONCE = 500
     tags=["plan runs"],
     status_code=202,
     response_model=views.Run,
-    responses=refusals(404, *BODY_REFUSALS),
+    responses=refusals(404, 409, *BODY_REFUSALS),
 )
 def submit_run(
     wanted: views.SubmitRun, post: PostOnce, service: TheService, caller: Any = Planner
@@ -191,7 +194,7 @@ def _has_ended(service: Service, run_id: str) -> bool:
     tags=["comparisons"],
     status_code=202,
     response_model=views.Comparison,
-    responses=refusals(404, *BODY_REFUSALS),
+    responses=refusals(404, 409, *BODY_REFUSALS),
 )
 def submit_comparison(
     wanted: views.SubmitComparison, post: PostOnce, service: TheService, caller: Any = Planner
@@ -244,6 +247,48 @@ def read_comparison(comparison_id: str, database: TheDatabase) -> views.Comparis
     """Strategies side by side: share, GPUs, bound, gap, time."""
     with database.reading() as store:
         return _comparison(store, comparison_id)
+
+
+@router.get(
+    "/comparisons/{comparison_id}/differences",
+    tags=["comparisons"],
+    dependencies=[Reader],
+    responses=refusals(404),
+)
+def read_comparison_differences(
+    comparison_id: str,
+    database: TheDatabase,
+    baseline: Annotated[
+        str | None, Query(max_length=200, description="strategy; by default the first that has a plan")
+    ] = None,
+) -> views.ComparisonDifferences:
+    """What changes when each strategy's plan replaces that of one of them.
+
+    Stages added, removed and restarted, fragments re-routed. 404 where `baseline` has no plan (yet).
+    """
+    with database.reading() as store:
+        _, runs = store.runs.comparison(comparison_id)
+        bodies = {run.id: store.plans.plan(run.plan_id, body=True).body for run in runs if run.plan_id}
+    base = next((run for run in runs if run.id in bodies and baseline in (None, run.strategy)), None)
+    if base is None and baseline is not None:
+        raise NotFoundError(f"the comparison has no plan of the strategy {baseline!r}")
+    made = {name: packing.unpack(Plan, body) for name, body in bodies.items()}
+    rows = []
+    for run in runs:
+        changed = None
+        if base is not None and run.id in made:
+            changed = difference(str(base.plan_id), made[base.id], str(run.plan_id), made[run.id])
+        rows.append(
+            views.ComparisonDifference(
+                strategy=run.strategy, run=run.id, plan=run.plan_id, difference=changed
+            )
+        )
+    return views.ComparisonDifferences(
+        id=comparison_id,
+        baseline=base.strategy if base else None,
+        plan=base.plan_id if base else None,
+        rows=rows,
+    )
 
 
 def _comparison(store: Store, comparison_id: str) -> views.Comparison:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
+from api.repositories.paging import Slice, slice_by_time
 from api.repositories.statements import insert_new, insert_or_replace, insert_or_replace_all, now_ms
 from api.tables import NodeGpuRow, NodeRow, NodeStatusRow, new_id
 
@@ -89,6 +90,10 @@ class Nodes:
     def nodes(self) -> list[NodeRow]:
         """All nodes, by name."""
         return list(self._session.scalars(select(NodeRow).order_by(NodeRow.name)))
+
+    def page(self, *, cursor: str | None, limit: int) -> Slice[NodeRow]:
+        """Nodes, the last that registered for the first time first."""
+        return slice_by_time(self._session, select(NodeRow), NodeRow, cursor=cursor, limit=limit)
 
     def live(self) -> list[NodeRow]:
         """The nodes whose lease has not ended, by name."""

@@ -46,6 +46,8 @@ from api.views.plans import (
 )
 from api.views.runs import (
     Comparison,
+    ComparisonDifference,
+    ComparisonDifferences,
     ComparisonRow,
     Failure,
     Run,
@@ -62,6 +64,8 @@ __all__ = [
     "Answer",
     "AuditEntry",
     "Comparison",
+    "ComparisonDifference",
+    "ComparisonDifferences",
     "ComparisonRow",
     "ComplaintView",
     "Deploy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from api.views.base import Answer, Generation, GpuView, Label, Request
 from api.views.deployments import NotRunning
@@ -32,7 +32,10 @@ class Worker(Request):
     share_pct: Annotated[float | None, Field(ge=0, le=100)] = None
     effective_share_pct: Annotated[float | None, Field(ge=0, le=1e6)] = None
     enforced_by: Annotated[str | None, Field(max_length=50)] = None
-    detail: Annotated[str, Field(max_length=2000)] = ""
+    # Cut rather than refused: a node with a worker that has much to say must not lose its lease for it.
+    detail: Annotated[
+        str, AfterValidator(lambda text: text[:2000]), Field(description="its first 2000 characters are kept")
+    ] = ""
 
 
 class ReportStatus(Request):

@@ -43,6 +43,8 @@ class StageView(Answer):
     share: float
     instances: int
     exec_ms: float
+    exits: tuple[int, ...] = ()
+    expected_ms: float | None = None
 
 
 class StageChange(Answer):
@@ -50,7 +52,7 @@ class StageChange(Answer):
 
     before: StageView
     after: StageView
-    changed: list[str] = Field(description="of batch, share, instances")
+    changed: list[str] = Field(description="of batch, share, instances, exits")
 
 
 class RouteChange(Answer):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.views.base import Answer, ComplaintView, Id, Label, Request
+from api.views.plans import PlanDiff
 
 State = Literal["queued", "running", "succeeded", "failed", "infeasible", "stopped", "cancelled"]
 
@@ -135,3 +136,21 @@ class Comparison(Answer):
     profiles: list[str]
     done: bool
     rows: list[ComparisonRow]
+
+
+class ComparisonDifference(Answer):
+    """What changes when this strategy's plan replaces the one compared with; null where it has no plan."""
+
+    strategy: str
+    run: str
+    plan: str | None
+    difference: PlanDiff | None
+
+
+class ComparisonDifferences(Answer):
+    """The plans of a comparison, each laid beside one of them."""
+
+    id: str
+    baseline: str | None = Field(description="strategy the others are compared with; null without a plan")
+    plan: str | None = Field(description="that strategy's plan")
+    rows: list[ComparisonDifference]

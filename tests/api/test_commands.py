@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +13,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from api import commands, commands_remote
+from api.settings import Settings
 from planner import formats
 from planner.plan import Plan
 from planner.workload import Fragment, Workload
-from tests.api.service import ALL_SCOPES, RunningService, write_documents
+from tests.api.service import ALL_SCOPES, PROFILE, WORKLOAD, RunningService, write_documents
 from tests.api.test_deployments import register
 
 
@@ -105,6 +108,64 @@ def test_keys_are_made_shown_once_listed_and_revoked(sqlite_url: str) -> None:
     assert "revoked" in invoke(commands.keys, "list", *database).stdout
     again = invoke(commands.keys, "revoke", "ops", *database)
     assert again.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\tb", "x" * 201])
+def test_a_key_has_a_name_that_lists_can_show(sqlite_url: str, name: str) -> None:
+    arguments = ["create", "--name", name, "--scopes", "read", "--database", sqlite_url]
+    refused = invoke(commands.keys, *arguments)
+    assert refused.exit_code == 2
+    assert "printable" in refused.output
+
+
+@pytest.mark.parametrize("key", ["rg_1_ü", "rg_1_secret\nwith a line break", "rg_1_\x00"])
+def test_a_key_that_cannot_be_one_is_not_repeated_in_the_message(key: str) -> None:
+    refused = invoke(commands_remote.runs, "--key", key)
+    assert refused.exit_code == 2
+    assert "no API key" in refused.output
+    assert key.split("_")[-1] not in refused.output
+
+
+def test_a_key_from_a_file_with_a_line_end_works(service: RunningService) -> None:
+    done = invoke(commands_remote.runs, "--service", service.address, "--key", service.key("read") + "\n")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("url", ["postgresql//me:s3cret@host/x", "postgresql://me:s3cret@127.0.0.1:1/x"])
+def test_a_databases_password_is_not_repeated_in_messages(url: str) -> None:
+    refused = invoke(commands.keys, "list", "--database", url)
+    assert refused.exit_code == 2
+    assert "s3cret" not in refused.output
+
+
+def test_a_database_in_use_is_copied_whole(service: RunningService, tmp_path: Path) -> None:
+    client, target = service.client(), tmp_path / "copy.sqlite"
+    workload, profile = client.create_workload(WORKLOAD), client.create_profile(PROFILE)
+    before = {
+        client.submit_run(workload=workload, profiles=[profile], strategy="gslice").id for _ in range(5)
+    }
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            client.derive_profile(profile, cost_per_share=random.uniform(1, 2))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        done = invoke(commands.db, "backup", str(target), "--database", service.settings.database)
+    finally:
+        ended.set()
+        writer.join()
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.glob("copy*")] == ["copy.sqlite"]
+    copy = RunningService(Settings(database=f"sqlite:///{target}"))
+    try:
+        assert before <= {run.id for run in copy.client("read").runs()}
+    finally:
+        copy.stop()
+    again = invoke(commands.db, "backup", str(target), "--database", service.settings.database)
+    assert (again.exit_code, "already there" in again.output) == (2, True)
 
 
 @pytest.mark.parametrize("scopes", ["", "root", "read,root"])

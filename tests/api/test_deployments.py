@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -255,6 +257,39 @@ def test_what_does_not_run_is_said_with_its_reason(start_service: Callable[..., 
     assert reasons() == set()
 
 
+def test_nodes_are_listed_page_by_page(quiet: RunningService) -> None:
+    http = quiet.http()
+    names = [f"node-{number}" for number in range(5)]
+    for name in names:
+        register(http, name, gpus=1)
+    seen, cursor = [], ""
+    for _ in names:
+        page = http.get(f"/v1/nodes?limit=2{cursor}").json()
+        seen += [node["name"] for node in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == names[::-1]
+
+
+def test_a_worker_with_much_to_say_does_not_cost_its_node_the_lease(quiet: RunningService) -> None:
+    http = quiet.http()
+    node = register(http)
+    worker = {
+        "generation": 0,
+        "stage": "s",
+        "instance": 0,
+        "gpu": "g",
+        "state": "failed",
+        "detail": "x" * 9000,
+    }
+    workers = [{**worker, "instance": number} for number in range(100)]
+    answer = http.put(f"/v1/nodes/{node}/status", json={"generation": 0, "workers": workers})
+    assert answer.status_code == 204
+    kept = http.get(f"/v1/nodes/{node}").json()["workers"]
+    assert [worker["detail"] for worker in kept] == ["x" * 2000] * 100
+
+
 def test_a_node_that_was_never_registered_is_told_so(quiet: RunningService) -> None:
     http = quiet.http("agent")
     for response in (
@@ -281,6 +316,21 @@ def test_stopping_the_service_answers_everybody_who_waits(
     service.service.watch.close_from_thread()
     thread.join(10)
     assert [answer.status_code for answer in answers] == [304]
+
+
+def test_a_request_that_is_not_complete_when_the_service_ends_is_told_so(
+    start_service: Callable[..., RunningService],
+) -> None:
+    service = start_service(**NO_SOLVER, shutdown_grace_s=1.0)
+    host, port = service.address.removeprefix("http://").split(":")
+    head = f"POST /v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.key('agent')}\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        time.sleep(0.2)
+        service.stop()
+        said = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == "unavailable"
 
 
 def test_another_process_of_the_service_sees_the_new_generation(

@@ -30,7 +30,7 @@ def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """One service for all that only refuses."""
     path = tmp_path_factory.mktemp("hostile") / "regraft.sqlite"
     shutil.copy(sqlite_template, path)
-    running = RunningService(Settings(database=f"sqlite:///{path}", run_workers=0, body_timeout_s=1.0))
+    running = RunningService(Settings(database=f"sqlite:///{path}", run_workers=0, body_timeout_s=20.0))
     yield running
     running.stop()
 
@@ -112,7 +112,10 @@ def test_a_head_without_end_is_refused(service: RunningService, head: bytes, pie
     problem(spoken(service, *chunks, pause_s=0.0005), 431, "head_too_large")
 
 
-def test_a_head_that_comes_too_slowly_is_refused_and_silence_is_closed(service: RunningService) -> None:
+def test_a_head_that_comes_too_slowly_is_refused_and_silence_is_closed(
+    start_service: Callable[..., RunningService],
+) -> None:
+    service = start_service(run_workers=0, body_timeout_s=0.5)
     said = spoken(service, b"GET /livez HTTP/1.1\r\n", *[b"X: y\r\n"] * 20, pause_s=0.1)
     problem(said, 408, "head_timeout")
     host, port = service.address.removeprefix("http://").split(":")

@@ -173,6 +173,24 @@ def test_strategies_are_compared_side_by_side(documents: tuple[Client, str, str]
     assert graft.share <= gslice.share
     assert client.comparison(asked.id) == done
 
+    differences = client.differences(asked.id)
+    assert (differences.baseline, differences.plan) == ("gslice", gslice.plan)
+    same, other = (row.difference for row in differences.rows)
+    assert same is not None
+    assert (same.added, same.removed, same.restarted, same.rerouted) == ([], [], [], [])
+    assert other == client.diff(str(gslice.plan), str(graft.plan))
+    assert client.differences(asked.id, baseline="graft").plan == graft.plan
+    with pytest.raises(ProblemError, match="no plan of the strategy 'optimal'"):
+        client.differences(asked.id, baseline="optimal")
+
+
+def test_a_comparison_without_plans_has_no_differences(start_service: Callable[..., RunningService]) -> None:
+    client = start_service(run_workers=0).client()
+    workload, profile = client.create_workload(WORKLOAD), client.create_profile(PROFILE)
+    asked = client.compare(workload=workload, profiles=[profile], strategies=["gslice", "graft"])
+    differences = client.differences(asked.id)
+    assert (differences.baseline, [row.difference for row in differences.rows]) == (None, [None, None])
+
 
 def test_a_queued_run_is_ended_at_once(start_service: Callable[..., RunningService]) -> None:
     client = start_service(run_workers=0).client()

@@ -146,7 +146,8 @@ def test_a_start_beyond_the_model_and_an_unknown_strategy_are_input_errors(files
     change(files / "workload.json", fragments=[fragment])
     made = regraft(files, "plan", "workload.json", *PROFILES, "--output", "plan.json")
     assert made.returncode == 2
-    assert "fragments[0].start: is 8, but net has 8 layers (0 to 7)" in made.stderr.decode()
+    said = "workload.json (with the profiles given): fragments[0].start: is 8, but net has 8 layers (0 to 7)"
+    assert said in made.stderr.decode()
     made = regraft(files, "plan", "workload.json", *PROFILES, "--strategy", "best", "--output", "plan.json")
     assert made.returncode == 2
     assert "strategy: is 'best' (one of gslice" in made.stderr.decode()

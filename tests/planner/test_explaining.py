@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planner.budgeting import budget_use
 from planner.explaining import why_not
@@ -13,6 +15,7 @@ from planner.planning import make_plan
 from planner.profile import Profile
 from planner.queueing import QUEUEING_LAWS
 from planner.workload import Fragment
+from tests.planner.worlds import make_world
 from tests.profiles import make_profile, make_workload
 
 PROFILE = make_profile(layers=6, shares=(10, 50))
@@ -59,11 +62,61 @@ def test_a_larger_share_is_named_only_where_there_could_be_one() -> None:
     asked = fragment(budget_ms=float(MENU.least_time_ms[1]) * 0.8)
     reason = why_not(asked, MENU)
     assert reason is not None
-    assert reason.detail["would_help"]["share_pct"] == 63  # 50 / 0.8 = 62.5, rounded up
+    # 50 / 0.8 = 62.5 and a little more, since the overhead stays
+    assert reason.detail["would_help"]["share_pct"] == 63
     whole = Menu([make_profile(layers=6, shares=(50, 100))])
     reason = why_not(fragment(budget_ms=float(whole.least_time_ms[1]) * 0.8), whole)
     assert reason is not None
     assert "share_pct" not in reason.detail["would_help"]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.floats(0.3, 0.999), st.sampled_from(list(QUEUEING_LAWS)))
+def test_every_change_that_would_help_is_enough_and_a_smaller_one_is_not(
+    seed: int, part: float, law: str
+) -> None:
+    """In worlds with unmeasured cells and several GPU types; a share beyond the measured ones is made up."""
+    world = make_world(seed)
+    group = [profile for profile in world.profiles if profile.model == "model0"]
+    menu = Menu(group, QUEUEING_LAWS[law])
+    start = seed % menu.depth
+    least = float(menu.least_time_ms[start])
+    if not 0.001 < least < 1e9:
+        return
+    asked = Fragment(id="f", model="model0", start=start, budget_ms=least * part, rate_rps=1.0)
+    reason = why_not(asked, menu)
+    assert reason is not None
+    helps = reason.detail["would_help"]
+    assert why_not(replace(asked, budget_ms=helps["budget_ms"]), menu) is None
+    assert why_not(replace(asked, budget_ms=helps["budget_ms"] * 0.9999), menu) is not None
+    if "start" in helps:
+        assert why_not(replace(asked, start=helps["start"]), menu) is None
+    for earlier in range(start, helps.get("start", menu.depth)):
+        assert why_not(replace(asked, start=earlier), menu) is not None
+    if "queueing" in helps:
+        assert why_not(asked, Menu(group, QUEUEING_LAWS[helps["queueing"]])) is None
+    gpu = helps.get("share_gpu", group[0].gpu)
+    for share in (helps.get("share_pct", 101) - 1, helps.get("share_pct", 101)):
+        if max(max(profile.shares) for profile in group if profile.gpu == gpu) < share <= 100:
+            wider = [with_share(profile, share) if profile.gpu == gpu else profile for profile in group]
+            enough = why_not(asked, Menu(wider, QUEUEING_LAWS[law])) is None
+            assert enough == (share == helps.get("share_pct"))
+
+
+def with_share(profile: Profile, share: int) -> Profile:
+    """The profile with one share more, at which it is as fast as can be if time falls in proportion."""
+
+    def cell(cells: tuple[float | None, ...]) -> float | None:
+        known = [(at, time) for time, at in zip(cells, profile.shares, strict=True) if time is not None]
+        return max(known)[0] * max(known)[1] / share if known else None
+
+    return replace(
+        profile,
+        shares=(*profile.shares, share),
+        latency_ms=tuple(
+            tuple((*cells, cell(cells)) for cells in by_batch) for by_batch in profile.latency_ms
+        ),
+    )
 
 
 def test_layers_that_were_never_measured_are_named() -> None:

@@ -46,11 +46,12 @@ def fragment(**changes: Any) -> dict[str, Any]:
     return changed(WORKLOAD, fragments=[{**WORKLOAD["fragments"][0], **changes}])
 
 
+@pytest.mark.parametrize("variant", ["", "_exits"])
 @pytest.mark.parametrize("kind", [Workload, Profile, Plan])
 def test_a_golden_file_of_each_format_reads_and_writes_back_to_the_same_content(
-    kind: type, tmp_path: Path
+    kind: type, variant: str, tmp_path: Path
 ) -> None:
-    golden = GOLDEN / f"{kind.__name__.lower()}.json"
+    golden = GOLDEN / f"{kind.__name__.lower()}{variant}.json"
     document = formats.read(kind, golden)
     formats.write(document, tmp_path / "copy.json")
     assert json.loads((tmp_path / "copy.json").read_text()) == json.loads(golden.read_text())

@@ -104,7 +104,10 @@ def test_one_run_of_a_csv_file_is_a_trace(tmp_path: Path) -> None:
             "row 1: has no column 'mbps' (columns here: run, seq_num, throughput_mbps, other_mbps)",
         ),
         ({"where": {"carrier": "a"}}, "row 1: has no column 'carrier'"),
-        ({"where": {"run": "c"}}, "file: has no rows where {'run': 'c'}"),
+        (
+            {"where": {"run": "c"}},
+            "file: has no rows where {'run': 'c'} (values here, one by one: run: a, b)",
+        ),
     ],
 )
 def test_what_a_csv_file_cannot_give_is_refused(

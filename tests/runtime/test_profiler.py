@@ -136,8 +136,10 @@ def profile_from(
         "device": "a device",
         "driver": driver,
         "torch": "2",
+        "tf32": False,
     }
-    whole = {"additivity_error_pct": 0.5, "beyond_layers_ms": 0.25, "handling_ms": 0.1}
+    whole: dict[str, Any] = {"additivity_error_pct": 0.5, "beyond_layers_ms": 0.25, "handling_ms": 0.1}
+    whole |= {"context_mb": 0.0, "captured": True}
     batches = sorted({batch for batch, _ in measured})
     shares = sorted({share for _, share in measured})
     return profile_of("model", "cpu", batches, shares, opened, whole, measured)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.planning import prepare
+from planner.planning import make_plan, prepare
 from planner.problem import PlanSettings
 from planner.profile import Profile
 from planner.programs import draft_of_paths, model_part, network_of
-from planner.workload import Workload
+from planner.workload import Fragment, Workload
 from solver.outcome import Limit, Watch
 from solver.path_bound import path_bound
-from solver.route_bound import RouteBound, RoutePath
-from solver.route_choice import choose_paths
+from solver.route_bound import RouteBound
+from solver.route_choice import all_paths, choose_paths
 from solver.route_graph import RouteGraph, route_graph
 from solver.routes import Network
 from tests.profiles import make_profile, make_workload
@@ -76,26 +76,63 @@ def test_the_prices_share_no_more_than_each_arc_costs(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_chosen_paths_are_the_cheapest_whole_plan_among_them(seed: int) -> None:
+def test_bound_and_choice_together_find_the_best_plan_and_prove_it(seed: int) -> None:
     profile, workload = case(seed)
     problem, _ = prepare(workload, [profile], PlanSettings())
     part = model_part(problem, "net", range(len(problem.fragments)))
     graph = graph_of(profile, workload)
     bound = RouteBound(graph, 10.0)
     bound.sweep(Watch())
-    bound.run(Watch(time_limit_s=5))
-    paths = choose_paths(bound, 1e6, Watch(), time_limit_s=10, threads=1, seed=0, nodes=1000)
-    served = {path.k for path in bound.paths if graph.in_time(path.k, path.arcs)}
-    if len(served) < len(graph.load):  # some class has only been sent along paths in time by ticks alone
-        assert paths is None
-        return
-    assert paths is not None
-    assert sorted(path.k for path in paths) == list(range(len(graph.load)))
-    assert all(graph.in_time(path.k, path.arcs) for path in paths)
-    draft = draft_of_paths(part, graph, paths)
+    bound.run(Watch(time_limit_s=20))
+    choice = choose_paths(bound, 1e6, Watch(), time_limit_s=20, threads=1, seed=0)
+    best = best_plan([profile], workload.fragments)
+    served = np.zeros(len(graph.load))
+    for path, fraction in choice.paths:
+        served[path.k] += fraction
+        assert graph.in_time(path.k, path.arcs)
+    assert served == pytest.approx(np.ones(len(graph.load)))
+    draft = draft_of_paths(part, graph, choice.paths)
     price = sum(stage.instances * part.menu.prices[stage.column] for stage in draft.stages)
-    assert bound.value <= price * (1 + 1e-9)
-    assert choose_paths(bound, price * 1e-3, Watch(), time_limit_s=10, threads=1, seed=0, nodes=1000) is None
+    assert price == pytest.approx(best)
+    assert choice.lower_bound == pytest.approx(best)
+    below = choose_paths(bound, best - 5.0, Watch(), time_limit_s=20, threads=1, seed=0)
+    assert not below.paths
+    assert below.lower_bound > best - 5.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_left_out_is_in_no_better_plan(seed: int) -> None:
+    """With the best plan's price known, the bound closes on it or says that nothing is below."""
+    profile, workload = case(seed, fragments=3)
+    best = best_plan([profile], workload.fragments)
+    watch = Watch(time_limit_s=20)
+    watch.update(objective=best + 10.0)  # as if a plan one step dearer were at hand
+    bound = RouteBound(graph_of(profile, workload), 10.0)
+    bound.sweep(watch)
+    bound.run(watch)
+    assert bound.value <= best * (1 + 1e-6)
+    choice = choose_paths(bound, best + 1e-3, watch, time_limit_s=20, threads=1, seed=0)
+    assert choice.paths, "the best plan is still there"
+
+
+def test_two_halves_may_be_cheaper_than_a_whole() -> None:
+    """Three phones of 60 and two instances of 90: only a split route fills both."""
+    profile = Profile(
+        model="net",
+        gpu="v100",
+        layers=("only",),
+        batches=(1,),
+        shares=(40,),
+        latency_ms=(((1000 / 90,),),),
+    )
+    workload = Workload(
+        fragments=tuple(
+            Fragment(id=f"phone-{n}", model="net", start=0, budget_ms=30.0 + n, rate_rps=60.0)
+            for n in range(3)
+        )
+    )
+    plan = make_plan(workload, [profile], strategy="optimal", settings=PlanSettings(time_limit_s=20))
+    assert plan.objective.share == plan.lower_bound == 80
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -112,25 +149,39 @@ def test_condensing_classes_only_lowers_the_bound(seed: int, monkeypatch: pytest
 def test_the_cheapest_paths_cost_what_the_distances_say() -> None:
     graph = graph_of(*case(3, fragments=6))
     prices = np.random.default_rng(0).uniform(1, 10, (len(graph.load), len(graph.tail)))
-    to_end = graph.to_end(prices)
-    through = graph.without(prices, to_end) + prices
-    for k, arcs in enumerate(graph.paths(prices, to_end)):
+    routing = graph.routing(prices, exact=True)
+    through = routing.without(graph.everything) + prices
+    for k, arcs in enumerate(routing.paths()):
         cost = float(prices[k, list(arcs)].sum())
-        assert cost == pytest.approx(float(graph.distances(to_end)[k]))
+        assert cost == pytest.approx(float(routing.distances[k]))
         assert int(graph.ticks[list(arcs)].sum()) <= int(graph.allowed[k])
         for arc in arcs:
             assert through[k, arc] == pytest.approx(cost)
         assert through[k].min() == pytest.approx(cost)
+        for arc in np.flatnonzero(np.isfinite(through[k])).tolist():
+            way = routing.through(k, arc)
+            assert arc in way
+            assert float(prices[k, list(way)].sum()) == pytest.approx(through[k, arc])
 
 
-def test_a_known_path_is_taken_in_once() -> None:
-    graph = graph_of(*case(0))
-    bound = RouteBound(graph, 10.0)
-    to_end = graph.to_end(bound.prices)
-    path = RoutePath(k=0, arcs=graph.paths(bound.prices, to_end)[0])
-    bound.paths.add(path)
-    bound.paths.add(path)
-    assert len(bound.paths) == 1
+def test_a_routing_over_some_arcs_uses_no_others() -> None:
+    graph = graph_of(*case(5, fragments=6))
+    prices = np.random.default_rng(1).uniform(1, 10, (len(graph.load), len(graph.tail)))
+    everything = graph.routing(prices)
+    some = np.unique([arc for path in everything.paths() for arc in path])
+    routing = graph.routing(prices, some)
+    assert routing.distances == pytest.approx(everything.distances)
+    assert {arc for path in routing.paths() for arc in path} <= set(some.tolist())
+
+
+def test_all_paths_are_written_down_or_none() -> None:
+    graph = graph_of(*case(2, fragments=3))
+    paths = all_paths(graph, graph.everything, 10_000)
+    assert paths is not None
+    assert len(set(paths)) == len(paths)
+    assert all(graph.in_time(path.k, path.arcs) for path in paths)
+    assert all(graph.head[path.arcs[-1]] == graph.depth for path in paths)
+    assert all_paths(graph, graph.everything, len(paths) - 1) is None
 
 
 def test_a_stop_keeps_the_bound_so_far() -> None:

@@ -1,0 +1,7 @@
+"""`regraft bench`: a plan's promises against what happens when it is really served.
+
+command.py      the command and its flow
+driving.py      when every fragment's requests are sent, and sending them
+comparing.py    observed beside simulated beside planned, fragment by fragment and stage by stage
+report.py       what is shown
+"""

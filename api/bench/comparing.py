@@ -1,0 +1,206 @@
+"""Observed beside simulated beside planned (format `regraft.bench/v1`).
+
+*Observed* is what the gateway says of each request: from its arrival to its answer, which is what a budget
+speaks of, and its wait and execution in each stage. `client_…` figures are the sender's own.
+
+*Simulated* is a replay of the plan with the very arrivals that were observed, by the profile's execution
+times, those of smaller batches interpolated, and with what a rest is worth to a worker. What a hop from the
+gateway to a worker and back costs is measured first, by single requests, and given to the simulation.
+
+*Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.plan import Plan
+from planner.profile import Profile
+from planner.simulation import Replay, replay
+from planner.simulation_queue import SLACK_MS, SimulationSettings
+from planner.traces import Floats
+from planner.workload import Workload
+
+FORMAT = "regraft.bench/v1"
+OK = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """One request in one stage; times in ms."""
+
+    wait_ms: float
+    exec_ms: float
+    batch: int
+
+
+def hop_ms(result: Mapping[str, Any]) -> float:
+    """What a request waits in a stage whose worker is free: the way there and back. From single requests."""
+    waits = [visit.wait_ms for visits in _visits(result).values() for visit in visits]
+    return statistics.median(waits) if waits else 0.0
+
+
+def compare(
+    plan: Plan,
+    workload: Workload,
+    profiles: Sequence[Profile],
+    result: Mapping[str, Any],
+    *,
+    arrivals: str,
+    seconds: float,
+    hop: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Lay one load's result beside the simulation of the same arrivals and beside the plan."""
+    came: dict[str, Floats] = {
+        client["fragment"]: np.array(sorted(record[0] for record in client["records"]))
+        for client in result["clients"]
+    }
+    # On the way in, and once more between two stages: what a stage's wait has beyond its queue.
+    settings = SimulationSettings(batch_time="between", rested=True, network_ms=hop, copy_ms=hop)
+    run = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
+    latency = run.finish_ms - run.arrival_ms
+    seen = [_latencies(client) for client in result["clients"]]
+    every = [value for values in seen for value in values]
+    fragments = [
+        _fragment(plan, workload, client, values, run, latency)
+        for client, values in zip(result["clients"], seen, strict=True)
+    ]
+    totals = result["totals"]
+    sent = totals["sent"]
+    on_time = sum(item["observed"]["on_time"] for item in fragments)
+    simulated_on_time = sum(item["simulated"]["on_time"] for item in fragments)
+    observed_p99, simulated_p99 = _quantile(every, 0.99), _quantile(latency, 0.99)
+    return {
+        "arrivals": arrivals,
+        "seconds": seconds,
+        "requests": sent,
+        "observed": {
+            "on_time_fraction": on_time / sent if sent else None,
+            "client_on_time_fraction": totals["on_time_fraction"],
+            "p50_ms": _quantile(every, 0.5),
+            "p99_ms": observed_p99,
+            "client_p50_ms": totals["p50_ms"],
+            "client_p99_ms": totals["p99_ms"],
+            **{name: totals[name] for name in ("dropped", "refused", "errors", "wrong", "max_abs_error")},
+        },
+        "simulated": {
+            "on_time_fraction": simulated_on_time / len(latency) if len(latency) else None,
+            "p50_ms": _quantile(latency, 0.5),
+            "p99_ms": simulated_p99,
+            "dropped": int(np.isnan(run.finish_ms).sum()),
+        },
+        "p99_off_pct": _off_pct(simulated_p99, observed_p99),
+        "fragments": fragments,
+        "stages": [_stage(run, number, _visits(result)) for number in range(len(run.served))],
+    }
+
+
+def _fragment(
+    plan: Plan,
+    workload: Workload,
+    client: Mapping[str, Any],
+    seen: Sequence[float],
+    run: Replay,
+    latency: Floats,
+) -> dict[str, Any]:
+    name = client["fragment"]
+    numbers = {fragment.id: number for number, fragment in enumerate(run.fragments)}
+    mine = latency[run.fragment == numbers[name]]
+    budget_ms = next(fragment.budget_ms for fragment in workload.fragments if fragment.id == name)
+    observed, simulated = _quantile(seen, 0.99), _quantile(mine, 0.99)
+    return {
+        "fragment": name,
+        "model": client["model"],
+        "start": client["start"],
+        "budget_ms": budget_ms,
+        "requests": client["sent"],
+        "planned": {"worst_ms": max(route.worst_ms for route in plan.routes if route.fragment == name)},
+        "simulated": {
+            "on_time": int((mine <= budget_ms + SLACK_MS).sum()),
+            "p50_ms": _quantile(mine, 0.5),
+            "p99_ms": simulated,
+        },
+        "observed": {
+            "on_time": sum(1 for value in seen if value <= budget_ms),
+            "p50_ms": _quantile(seen, 0.5),
+            "p99_ms": observed,
+            "client_p99_ms": client["p99_ms"],
+            "dropped": client["dropped"],
+            "wrong": client["wrong"],
+        },
+        "p99_off_pct": _off_pct(simulated, observed),
+    }
+
+
+def _stage(run: Replay, number: int, visits: Mapping[str, list[Visit]]) -> dict[str, Any]:
+    stage, served = run.served[number]
+    seen = visits.get(stage.id, [])
+    # Each request tells of its whole batch, so a batch of four is told four times.
+    batches = math.fsum(1.0 / visit.batch for visit in seen)
+    observed_exec = math.fsum(visit.exec_ms / visit.batch for visit in seen) / batches if seen else None
+    simulated_exec = served.busy_ms / served.batches if served.batches else None
+    full = [visit.exec_ms for visit in seen if visit.batch == stage.batch]
+    return {
+        "stage": stage.id,
+        "model": stage.model,
+        "start": stage.start,
+        "end": stage.end,
+        "batch": stage.batch,
+        "share": stage.share,
+        "instances": stage.instances,
+        "planned": {"exec_ms": stage.exec_ms},
+        "simulated": {
+            "requests": len(served.request),
+            "mean_batch": len(served.request) / served.batches if served.batches else None,
+            "exec_ms": simulated_exec,
+            "mean_wait_ms": float(served.wait_ms.mean()) if len(served.wait_ms) else None,
+            "p99_wait_ms": _quantile(served.wait_ms, 0.99),
+        },
+        "observed": {
+            "requests": len(seen),
+            "mean_batch": len(seen) / batches if seen else None,
+            "exec_ms": observed_exec,
+            "p99_exec_ms": _quantile([visit.exec_ms for visit in seen], 0.99),
+            "full_batch_exec_ms": statistics.fmean(full) if full else None,
+            "mean_wait_ms": statistics.fmean(visit.wait_ms for visit in seen) if seen else None,
+            "p99_wait_ms": _quantile([visit.wait_ms for visit in seen], 0.99),
+        },
+        "exec_off_pct": _off_pct(simulated_exec, observed_exec),
+    }
+
+
+def _visits(result: Mapping[str, Any]) -> dict[str, list[Visit]]:
+    """Every request's visits, by stage."""
+    found: dict[str, list[Visit]] = defaultdict(list)
+    for client in result["clients"]:
+        for _, status, _, _, stages in client["records"]:
+            if status == OK:
+                for stage, wait_ms, exec_ms, batch in stages:
+                    found[stage].append(Visit(wait_ms=wait_ms, exec_ms=exec_ms, batch=batch))
+    return found
+
+
+def _latencies(client: Mapping[str, Any]) -> list[float]:
+    return [gateway_ms for _, status, _, gateway_ms, _ in client["records"] if status == OK]
+
+
+def _quantile(values: Sequence[float] | Floats, part: float) -> float | None:
+    """The smallest value that this part of the values does not exceed; of what is answered."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    return round(float(np.quantile(known, part, method="inverted_cdf")), 3) if len(known) else None
+
+
+def _off_pct(simulated: float | None, observed: float | None) -> float | None:
+    """How far the simulation is above (+) or below (−) what was observed, in percent of that."""
+    if simulated is None or observed is None or observed <= 0:
+        return None
+    return round(100.0 * (simulated / observed - 1.0), 2)

@@ -1,0 +1,125 @@
+"""What `regraft bench` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from planner.terminal import console as make_console
+
+console = make_console()
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """One kind of arrivals: all requests, then fragments, then stages."""
+    observed, simulated = found["observed"], found["simulated"]
+    console.rule(
+        f"[bold]{found['arrivals']}: {found['requests']} requests in {found['seconds']:g} s", align="left"
+    )
+    overall = Table("", "on time", "p50", "p99", "dropped", "refused", "failed", "wrong")
+    overall.add_row(
+        "simulated",
+        _pct(simulated["on_time_fraction"]),
+        _ms(simulated["p50_ms"]),
+        _ms(simulated["p99_ms"]),
+        str(simulated["dropped"]),
+        *("",) * 3,
+    )
+    overall.add_row(
+        "observed",
+        _pct(observed["on_time_fraction"]),
+        _ms(observed["p50_ms"]),
+        _ms(observed["p99_ms"]),
+        *(str(observed[name]) for name in ("dropped", "refused", "errors", "wrong")),
+    )
+    overall.add_row(
+        "at the client",
+        _pct(observed["client_on_time_fraction"]),
+        _ms(observed["client_p50_ms"]),
+        _ms(observed["client_p99_ms"]),
+        *("",) * 4,
+    )
+    console.print(overall)
+    fragments = Table(
+        *("fragment", "sent", "budget", "planned worst", "p50 simulated", "p50 observed"),
+        *("p99 simulated", "p99 observed", "simulation off", "on time"),
+    )
+    for item in found["fragments"]:
+        on_time = item["observed"]["on_time"] / item["requests"] if item["requests"] else None
+        fragments.add_row(
+            f"{item['fragment']} ({item['model']}@{item['start']})",
+            str(item["requests"]),
+            _ms(item["budget_ms"]),
+            _ms(item["planned"]["worst_ms"]),
+            *(_ms(item[side]["p50_ms"]) for side in ("simulated", "observed")),
+            *(_ms(item[side]["p99_ms"]) for side in ("simulated", "observed")),
+            _off(item["p99_off_pct"]),
+            _pct(on_time),
+        )
+    console.print(fragments)
+    stages = Table(
+        *("stage", "layers", "batch", "share", "exec planned", "simulated", "observed", "simulation off"),
+        *("mean batch sim.", "obs.", "mean wait sim.", "obs.", "p99 wait sim.", "obs."),
+    )
+    for item in found["stages"]:
+        sides = (item["simulated"], item["observed"])
+        stages.add_row(
+            f"{item['stage']} ({item['model']})",
+            f"{item['start']}–{item['end']}",
+            str(item["batch"]),
+            f"{item['share']:g} × {item['instances']}",
+            _ms(item["planned"]["exec_ms"]),
+            *(_ms(side["exec_ms"]) for side in sides),
+            _off(item["exec_off_pct"]),
+            *("–" if side["mean_batch"] is None else f"{side['mean_batch']:.2f}" for side in sides),
+            *(_ms(side["mean_wait_ms"]) for side in sides),
+            *(_ms(side["p99_wait_ms"]) for side in sides),
+        )
+    console.print(stages)
+
+
+def judge(found: Mapping[str, Any], target: float) -> bool:
+    """Say whether the promise was kept; true when it was, or when the simulation does not expect it to be.
+
+    A plan promises nothing for arrivals that it was not made for: there, what counts is that the
+    simulation had said so.
+    """
+    observed, simulated = found["observed"], found["simulated"]
+    seen, expected = observed["on_time_fraction"], simulated["on_time_fraction"]
+    if observed["wrong"]:
+        console.print(f"{observed['wrong']} answers are wrong", style="red")
+        return False
+    if seen is None or expected is None:
+        console.print("nothing was sent", style="red")
+        return False
+    off = "" if found["p99_off_pct"] is None else f"; simulated p99 {_off(found['p99_off_pct'])} of observed"
+    if seen >= target:
+        console.print(f"{found['arrivals']}: the promise was kept: {_pct(seen)} on time{off}", style="green")
+        return True
+    if expected < target:
+        console.print(
+            f"{found['arrivals']}: {_pct(seen)} on time; the plan is not made for such arrivals, and the "
+            f"simulation expects {_pct(expected)}{off}",
+            style="yellow",
+        )
+        return True
+    console.print(
+        f"{found['arrivals']}: the promise was broken: {_pct(seen)} on time, {_pct(target)} asked, "
+        f"{_pct(expected)} simulated{off}",
+        style="red",
+    )
+    return False
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} ms" if value < 1000 else f"{value:.0f} ms"
+
+
+def _pct(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _off(pct: float | None) -> str:
+    return "–" if pct is None else f"{pct:+.1f} %"
