@@ -14,7 +14,7 @@ MEASURING ?= 1
 TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo serve test exhaustive lint types laws migrations check clean
+.PHONY: help install demo serve docs test exhaustive lint types laws migrations check clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -39,6 +39,14 @@ serve: install ## The same system, kept running; prints the address of its API d
 
 test: install ## All tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+docs: $(VENV)/.docs ## The documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
 
 exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at a few cuts
 	$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)

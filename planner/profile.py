@@ -35,7 +35,7 @@ class Exit:
 class Profile:
     """Measured latencies of every layer at every batch and share.
 
-    Shapes: `latency_ms` is [L][len(batches)][len(shares)], None where not measured; `cut_bytes` has L+1
+    Shapes: `latency_ms` is `[L][len(batches)][len(shares)]`, None where not measured; `cut_bytes` has L+1
     entries (the tensor at cut point 0 … L, one sample); `weight_mb` and `activation_mb` have L
     (activations of one sample). The optional lists are None when the file has none.
     `cost_per_share` is the relative price of one percent of this GPU type. `exits` are by rising layer.

@@ -24,6 +24,10 @@ from planner.workload import Gpu
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
+_COMING_UP_MS = 20_000
+_UNDER_WAY = ("starting", "not reported", "draining")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuLine:
     """A GPU with what is given out of it and what is used. Shares in percent, memory in MB."""
@@ -154,6 +158,10 @@ def _seen(
         "workers": sheet(lines, workers_page),
         "promises": sheet(_promises(resolved, observed), fragments_page),
         "observed": observed,
+        # Workers need a while to come up: until then nothing is wrong.
+        "coming": current is not None
+        and now_ms - current.created_ms < _COMING_UP_MS
+        and all(item.reason.replace("_", " ") in _UNDER_WAY for item in missing),
         "asked": bool(house.service.settings.gateways.strip()),
         "account": _account(house, resolved, shown),
     }

@@ -47,6 +47,17 @@ _DEFAULTS: dict[str, Any] = {
     "infeasible": "fail",
     "queueing": "plain",
 }
+_LABELS = {
+    "workload": "workload",
+    "profiles": "profiles",
+    "strategies": "strategies",
+    "time_limit_s": "seconds each may search",
+    "gap_pct": "gap",
+    "seed": "seed",
+    "threads": "threads",
+    "infeasible": "what cannot be planned",
+    "queueing": "room for waiting",
+}
 SAID = {
     "gslice": "every fragment alone, at its cheapest batch and share",
     "gslice+": "merges fragments that start at the same layer",
@@ -171,6 +182,7 @@ def _page(
         status=status,
         values=values,
         errors=errors,
+        labels=_LABELS,
         by_field=by_field,
         workloads=workloads,
         profiles=profiles,

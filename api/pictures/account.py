@@ -13,7 +13,7 @@ from functools import cached_property
 
 from planner import laws
 from planner.budgeting import BudgetUse, budget_use
-from planner.plan import Plan, Stage, Unplanned
+from planner.plan import Plan, Route, Stage, Unplanned
 from planner.profile import Profile
 from planner.workload import Fragment, Workload
 
@@ -133,8 +133,8 @@ class Account:
         loads: defaultdict[str, float] = defaultdict(float)
         for route in self.plan.routes:
             rate = self.rate_of(route.fragment, route.fraction)
-            for name in route.stages if rate is not None else ():
-                loads[name] += rate or 0.0
+            for name, reaching in zip(route.stages, self.reaching(route), strict=True):
+                loads[name] += (rate or 0.0) * reaching
         return loads
 
     @cached_property
@@ -149,7 +149,10 @@ class Account:
                     stage=stage,
                     fragments=users,
                     rate_rps=self.load_rps.get(stage.id, 0.0) if self.workload else None,
-                    capacity_rps=stage.instances * stage.batch * 1000 / max(stage.exec_ms, 1e-9),
+                    capacity_rps=stage.instances
+                    * stage.batch
+                    * 1000
+                    / max(stage.expected_ms or stage.exec_ms, 1e-9),
                     memory_mb=self.memory_of(stage),
                     kind="shared" if users > 1 else "alone" if stage.id in last else "alignment",
                 )
@@ -221,12 +224,25 @@ class Account:
         found = self.fragments.get(fragment)
         return None if found is None else found.load_rps * fraction
 
+    def reaching(self, route: Route) -> list[float]:
+        """The fraction of a route's requests that comes to each of its stages: some leave at exits before."""
+        fragment = self.fragments.get(route.fragment)
+        here, fractions = 1.0, []
+        for name in route.stages:
+            fractions.append(here)
+            stage = self.stage[name]
+            profile = self.profiles.get((stage.model, stage.gpu))
+            if fragment is not None and profile is not None:
+                for layer in stage.exits:
+                    here = min(here, laws.survival(profile, fragment, layer))
+        return fractions
+
     def memory_of(self, stage: Stage) -> float | None:
         """Memory of one instance, where the profile tells."""
         profile = self.profiles.get((stage.model, stage.gpu))
         if profile is None or profile.weight_mb is None or stage.end > profile.depth:
             return None
-        return laws.memory_mb(profile, stage.start, stage.end, stage.batch)
+        return laws.memory_mb(profile, stage.start, stage.end, stage.batch, stage.exits)
 
     def has_stages(self, model: str) -> bool:
         """Whether anything of this model is planned."""

@@ -201,6 +201,7 @@ def _title(bar: Bar, account: Account) -> str:
             f"{bar.name}: layers {bar.start} to {bar.end}, batch {stage.batch}, "
             f"{words.number(stage.share)} % of a {stage.gpu}, {words.many(stage.instances, 'instance')}, "
             f"{words.ms(stage.exec_ms)} ms a batch"
+            + (f", exits at {', '.join(map(str, stage.exits))}" if stage.exits else "")
         )
     rate = f", {words.rate(bar.rate_rps)}" if account.workload else ""
     return f"{head}; {bar.kind}; {words.many(len(bar.fragments), 'fragment')}{rate}"

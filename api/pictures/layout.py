@@ -118,10 +118,11 @@ def _bars(account: Account, stages: list[Stage], grouped: bool) -> dict[str, Bar
         first.entering_rps += weight
         fragment = account.fragments.get(route.fragment)
         first.phones += fragment.count if fragment else 1
-        for name, following in pairwise(way):
-            bars[name].onward[following] += weight
-        for name in way:
-            bars[name].weight += weight
+        reaching = account.reaching(route)
+        for (name, following), part in zip(pairwise(way), reaching[1:], strict=True):
+            bars[name].onward[following] += weight * part
+        for name, part in zip(way, reaching, strict=True):
+            bars[name].weight += weight * part
     return bars
 
 
