@@ -116,6 +116,39 @@ def prepare(
     return Problem(fragments=tuple(plannable), menus=menus), unplanned
 
 
+def stages_of(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int, str]]:
+    """The draft's stages in a reader's order (model, start, end), and the name each number got."""
+    order = sorted(
+        range(len(draft.stages)),
+        key=lambda number: (
+            draft.stages[number].model,
+            draft.stages[number].start,
+            draft.stages[number].end,
+            number,
+        ),
+    )
+    names = {number: f"s{position}" for position, number in enumerate(order)}
+    stages = []
+    for number in order:
+        drafted = draft.stages[number]
+        menu = problem.menus[drafted.model]
+        column = menu.columns[drafted.column]
+        stages.append(
+            Stage(
+                id=names[number],
+                model=drafted.model,
+                gpu=column.gpu,
+                start=drafted.start,
+                end=drafted.end,
+                batch=column.batch,
+                share=column.share,
+                instances=drafted.instances,
+                exec_ms=float(menu.exec_ms(drafted.start, drafted.end)[drafted.column]),
+            )
+        )
+    return tuple(stages), names
+
+
 def _silent(_: Progress) -> None:
     """Progress that nobody asked for."""
 
@@ -194,7 +227,7 @@ def _finish(
     settings: PlanSettings,
 ) -> Plan:
     """Names, sums, placement and proof for a draft."""
-    stages, names = _stages(problem, draft)
+    stages, names = stages_of(problem, draft)
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
     routes = []
     for route in draft.routes:
@@ -234,36 +267,3 @@ def _finish(
             },
         ),
     )
-
-
-def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int, str]]:
-    """The draft's stages in a reader's order (model, start, end), and the name each number got."""
-    order = sorted(
-        range(len(draft.stages)),
-        key=lambda number: (
-            draft.stages[number].model,
-            draft.stages[number].start,
-            draft.stages[number].end,
-            number,
-        ),
-    )
-    names = {number: f"s{position}" for position, number in enumerate(order)}
-    stages = []
-    for number in order:
-        drafted = draft.stages[number]
-        menu = problem.menus[drafted.model]
-        column = menu.columns[drafted.column]
-        stages.append(
-            Stage(
-                id=names[number],
-                model=drafted.model,
-                gpu=column.gpu,
-                start=drafted.start,
-                end=drafted.end,
-                batch=column.batch,
-                share=column.share,
-                instances=drafted.instances,
-                exec_ms=float(menu.exec_ms(drafted.start, drafted.end)[drafted.column]),
-            )
-        )
-    return tuple(stages), names
