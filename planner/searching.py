@@ -46,7 +46,7 @@ GRID = 1.05
 
 # Fronts and curves that a step may make, on average over a round; most need 8 to 12. Deep models and many
 # unmeasured cells make long chains, on which steps take several times as long: a round has fewer of them.
-WORK_PER_STEP = 20
+WORK_PER_STEP = 16
 
 # A step is given up when what is paid exceeds what was paid before by this part.
 HOPE = 0.1
