@@ -57,13 +57,16 @@ def exit_codes(workload: Path | None = None) -> Iterator[None]:
         _reasons("infeasible", str(error), "unplanned", [asdict(reason) for reason in error.reasons])
         raise typer.Exit(NO_PLAN) from None
     except DoesNotFitError as error:
-        _reasons("does_not_fit", str(error), "missing", error.missing)
+        more = {} if error.would_help is None else {"would_help": error.would_help}
+        _reasons("does_not_fit", str(error), "missing", error.missing, more)
         raise typer.Exit(NO_PLAN) from None
 
 
-def _reasons(status: str, message: str, field: str, reasons: list[dict[str, Any]]) -> None:
+def _reasons(
+    status: str, message: str, field: str, reasons: list[dict[str, Any]], more: dict[str, Any] | None = None
+) -> None:
     notes.print(message, style="red", markup=False, soft_wrap=True)
-    print(json.dumps({"status": status, "message": message, field: reasons}, indent=1))
+    print(json.dumps({"status": status, "message": message, field: reasons, **(more or {})}, indent=1))
 
 
 @contextmanager
