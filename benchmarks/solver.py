@@ -5,8 +5,8 @@
 
 One model a workload. `share` and `bound` are the plan's (the bound holds for every valid plan), `gap` what
 lies between them; `one stage` is what was proven of the program with one shared stage a route (design section
-5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this process got of the machine in
-that time, all its threads together. With --plot, the gap of `optimal` over time for every case goes into a
+5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this process got of the machine
+in that time, all threads together. With --plot, the gap of `optimal` over time for every case goes into a
 picture.
 """
 
