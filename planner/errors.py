@@ -58,13 +58,17 @@ class InfeasibleError(PlannerError):
 
 
 class DoesNotFitError(PlannerError):
-    """A plan was made, but the GPUs do not hold it; `missing` names every stage that found no place."""
+    """A plan was made, but the GPUs do not hold it; `missing` names every stage that found no place.
 
-    def __init__(self, missing: list[dict[str, Any]]) -> None:
+    `tried` says that plans of fewer, larger instances were made as well, and did not fit either.
+    """
+
+    def __init__(self, missing: list[dict[str, Any]], *, tried: bool = False) -> None:
         self.missing = missing
         count = sum(int(item["instances"]) for item in missing)
         stages = ", ".join(str(item["stage"]) for item in missing[:5])
-        super().__init__(f"{count} instances find no place on the GPUs (of stages {stages})")
+        others = "; nor did plans of fewer, larger instances fit" if tried else ""
+        super().__init__(f"{count} instances find no place on the GPUs (of stages {stages}){others}")
 
 
 class InvalidPlanError(PlannerError):
