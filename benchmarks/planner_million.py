@@ -46,7 +46,8 @@ def main() -> None:
 
 def _row(folder: Path, rows: int, counts: int, limit_s: float) -> str:
     profiles = _write(folder, rows, counts)
-    command = [sys.executable, "-m", "api.command_line", "plan", str(folder / "workload.json")]
+    start = "from api.command_line import main; main()"
+    command = [sys.executable, "-c", start, "plan", str(folder / "workload.json")]
     for profile in profiles:
         command += ["--profile", str(profile)]
     command += ["--time-limit", str(limit_s), "--output", str(folder / "plan.json")]
