@@ -8,8 +8,8 @@ numbers and the answers back into stages and routes; the mathematics is in `solv
 
 Both start from `graft` and give its plan back where nothing better was found in time. `Draft.lower_bound`
 holds for every plan that laws 1 to 4 allow, split routes included; what was proven of the smaller program
-5.2 stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound. Which limit ended
-the search, if one did, stands in `notes["ended"]`: it is neither the plan's status nor its proof.
+5.2 stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound. Which limit
+ended the search, if one did, stands in `notes["ended"]`: it is neither the plan's status nor its proof.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class _Scoreboard:
         self.watches: dict[str, Watch] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.limits: list[Limit] = []
+        self.look: Watch | None = None
         self._objective = dict.fromkeys(models, math.inf)
         self._bound = dict.fromkeys(models, 0.0)
         self._quick = 0.0
@@ -189,6 +190,8 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         _one_stage(part, settings, left * weight * ONE_STAGE, board)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
+        if board.look is not None:
+            board.note(board.look)
         board.keep(part.model, best)
         board.tell(part.model, "done", math.inf, bound)
     return board.draft()
@@ -284,6 +287,7 @@ def _any_number(
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
 
     watch = _watch(settings, time_limit_s, report)
+    board.look = watch
     watch.update(objective=price)
     watch.update(lower_bound=round_up(path_bound(network, watch), step))
     graph = None if watch.over else route_graph(network)

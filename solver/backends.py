@@ -55,7 +55,6 @@ def _highs(program: Facilities, watch: Watch, threads: int, seed: int) -> OneSta
         everything,
         goal=math.inf,
         watch=watch,
-        time_limit_s=watch.remaining_s,
         threads=threads,
         seed=seed,
     )

@@ -12,9 +12,8 @@ The mathematics is in `solver.facilities`. Every price is a multiple of a step, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,14 +27,12 @@ from solver.outcome import Limit, Outcome, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
-# The part of the time left that one attempt at a proof may take.
-PROVING = 0.2
 # Dives before the turns.
 DIVES = 2
-# The part of the time, and the nodes, that choosing among all patterns may take.
-CHOOSING, CHOOSING_NODES = 0.1, 100
-# The first turn's effort; every turn doubles its nodes, patterns and tries.
-FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, time_limit_s=math.inf)
+# The nodes and looks (see `solver.highs`) that choosing among all patterns may take.
+CHOOSING_NODES, CHOOSING_LOOKS = 100, 200
+# The first turn's effort; every turn may do twice as much, four times as many nodes.
+FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, looks=400)
 MOST_PATTERNS, MOST_PAIRS = 1_000_000, 40_000
 FIRST_TRIES = 8
 TURNS = 30
@@ -135,7 +132,7 @@ class _Search:
             total_cost(self.best),
             self.watch,
             nodes=CHOOSING_NODES,
-            time_limit_s=self.watch.remaining_s * CHOOSING,
+            looks=CHOOSING_LOOKS,
             threads=self.threads,
             seed=self.seed,
         )
@@ -155,7 +152,7 @@ class _Search:
                 patterns=min(2 * effort.patterns, MOST_PATTERNS),
                 pairs=min(2 * effort.pairs, MOST_PAIRS),
                 nodes=4 * effort.nodes,
-                time_limit_s=math.inf,
+                looks=2 * effort.looks,
             )
 
     def _raise_bound(self, bounds: list[Bound], effort: Effort) -> bool:
@@ -168,7 +165,7 @@ class _Search:
             self.program,
             bounds,
             min(goal, most) if self.step > 0 else goal,
-            effort=replace(effort, time_limit_s=self.watch.remaining_s * PROVING),
+            effort=effort,
             watch=self.watch,
             threads=self.threads,
             seed=self.seed,
