@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from solver.outcome import Watch
+from solver.outcome import Status, Watch
+from solver.statuses import HIGHS, status_of
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +142,8 @@ def integer_search(
     info = highs.getInfo()
     # What lies above the cutoff was not looked at, so a bound above it says no more than that.
     bound = float(info.mip_dual_bound) if math.isfinite(info.mip_dual_bound) else 0.0
-    if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+    status, _ = status_of(HIGHS, highs.getModelStatus().name, has_answer=True)
+    if status is Status.INFEASIBLE:
         bound = math.inf
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Found(values=None, objective=math.inf, lower_bound=bound)

@@ -12,13 +12,23 @@ The mathematics is in `solver.facilities`. Every price is a multiple of a step, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from solver.diving import choose, dive
-from solver.facilities import Facilities, Pattern, all_alone, settle, total_cost
+from solver.facilities import (
+    Facilities,
+    Pattern,
+    all_alone,
+    as_it_is,
+    everybody_alone,
+    impossible,
+    settle,
+    total_cost,
+)
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, reach
 from solver.greedy import greedy
@@ -55,13 +65,33 @@ def solve_one_stage(
     seed: int = 0,
     keep: Callable[[Sequence[Pattern]], None] | None = None,
 ) -> OneStageAnswer:
-    """Solve 5.2 within the watch's limits; there is always an answer (everybody alone).
+    """Solve 5.2 within the watch's limits; where there is an answer at all, one is always found.
 
     `keep` is called with every better answer as it is found.
     """
-    search = _Search(program, watch, threads, seed, keep)
+    if hopeless := impossible(program):
+        return infeasible(hopeless)
+    whole = everybody_alone(program)
+    search = _Search(whole, watch, threads, seed, None)
+    if keep is not None:
+        search.keep = lambda answer: keep(as_it_is(program, answer))
     search.run(start)
-    return OneStageAnswer(patterns=tuple(search.best), outcome=_outcome(watch))
+    return OneStageAnswer(patterns=tuple(as_it_is(program, search.best)), outcome=_outcome(watch))
+
+
+def infeasible(classes: list[int]) -> OneStageAnswer:
+    """No answer, and why: these classes can be served in no way."""
+    names = ", ".join(str(k) for k in classes[:20]) + (", …" if len(classes) > 20 else "")
+    return OneStageAnswer(
+        patterns=(),
+        outcome=Outcome(
+            status=Status.INFEASIBLE,
+            limit=None,
+            detail=f"neither alone nor at any facility can these classes be served: {names}",
+            objective=math.inf,
+            lower_bound=math.inf,
+        ),
+    )
 
 
 class _Search:
