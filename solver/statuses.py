@@ -1,8 +1,8 @@
 """What other solvers say about how they ended, in this package's words; what is not in a table is *unknown*.
 
 A code stands for a status, where it settles one, and for the limit that was hit, where it names one. Where a
-limit ended the search, the status depends on whether there was an answer by then. Codes go by name, so that no
-solver has to be imported for its table.
+limit ended the search, the status depends on whether there was an answer by then. Codes go by name, so that
+no solver has to be imported for its table.
 """
 
 from __future__ import annotations
