@@ -76,7 +76,8 @@ def make_plan(
     """
     started = time.perf_counter()
     settings = settings or PlanSettings()
-    settings = replace(settings, should_stop=should_stop, deadline_s=started + settings.time_limit_s)
+    deadline_s = min(settings.deadline_s, started + settings.time_limit_s)
+    settings = replace(settings, should_stop=should_stop, deadline_s=deadline_s)
     solve = find_strategy(strategy)
     problem, unplanned = prepare(workload, profiles, settings)
     if unplanned and (settings.infeasible == "fail" or not problem.fragments):
