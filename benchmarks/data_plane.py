@@ -3,13 +3,14 @@
 Four measurements, each against its yardstick in the same run and in turns with it, so that a disturbed
 machine disturbs both:
 
+    null         a stage that computes next to nothing, 16 requests in flight, 600 KB and 8 KB tensors; with
+                 `--peers VENV` (`benchmarks/peers/requirements.txt` installed there) other systems as well
     throughput   a full queue through gateway and worker, against a bare torch loop at the same batch
     light load   one request at a time, client included, against the bare forward pass (p50)
     two stages   a route of two stages, against the same layers in one (p50)
-    null         a stage that computes next to nothing, 16 requests in flight, 600 KB and 8 KB tensors
 
-The worker is pinned to the first core, and so is the bare loop; all else runs where it likes. `--output`
-keeps the figures as JSON with what they were measured on.
+The worker is pinned to the first core, and so is the bare loop; all else runs where it likes, on two cores in
+all (`--cores`). Prints a table; `--output` keeps the figures as JSON with what they were measured on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ import torch
 import uvloop
 from torch import nn
 
+from benchmarks.data_plane_peers import PEERS, raw_request, running, versions
 from runtime.load_client import GatewayClient, Reply
 from runtime.models import open_chain
 from tests.runtime.cluster import Process, assignment_of, cluster_in, ready, route, stage, wait_for
@@ -37,6 +40,10 @@ from tests.runtime.cluster import Process, assignment_of, cluster_in, ready, rou
 LARGE, SMALL = "benchmarks.data_plane:null_large", "benchmarks.data_plane:null_small"
 BUDGET_MS = 60_000.0
 ROUNDS = 3
+IN_FLIGHT = 16
+SIZES = {"600 KB": 3 * 224 * 224 * 4, "8 KB": 2 * 32 * 32 * 4}
+# Reading an answer's JSON is work for the client: so it is done for a sample of the answers only.
+_READ_EVERY = 64
 
 
 class Null(nn.Module):
@@ -65,77 +72,134 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="resnet18", help="for throughput and light load")
+    parser.add_argument("--models", default="resnet18", help="for throughput and light load, by comma")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--cores", type=int, default=2, help="everything runs on this many")
     parser.add_argument(
         "--seconds", type=float, default=3.0, help="of each of three rounds of each measurement"
     )
+    parser.add_argument("--peers", type=Path, help="the environment that the peers are installed in")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     torch.set_num_threads(1)
+    models = [name for name in options.models.split(",") if name]
+    figures: dict[str, Any] = {"machine": _machine(), "load_average_before": os.getloadavg()[0], "null": {}}
+    if options.peers is not None:
+        figures["peers"] = versions(options.peers)
+        for peer in PEERS:
+            with running(peer, options.peers) as url:
+                figures["null"][peer.name] = {
+                    size: _null(url, raw_request(url, peer.path, bytes(length)), options.seconds)
+                    for size, length in SIZES.items()
+                }
     with tempfile.TemporaryDirectory() as directory, cluster_in(Path(directory)) as cluster:
-        gateway = _serve(cluster, options.model, options.batch)
-        figures = {
-            "machine": {
-                "processor": platform.processor(),
-                "cores": os.cpu_count(),
-                "torch": torch.__version__,
-            },
-            "load_average_before": os.getloadavg()[0],
-            "null_600_kb": _null(gateway, LARGE, options.seconds),
-            "null_8_kb": _null(gateway, SMALL, options.seconds),
-            "throughput": _throughput(gateway, options.model, options.batch, options.seconds),
-            "light_load": _light_load(gateway, options.model, options.seconds),
-            "load_average_after": os.getloadavg()[0],
+        gateway = _serve(cluster, models, options.batch)
+        figures["null"]["Regraft"] = {
+            size: _null(gateway.url, _request(gateway.url, model), options.seconds, gateway.process.pid)
+            for size, model in zip(SIZES, (LARGE, SMALL), strict=True)
         }
-    print(json.dumps(figures, indent=1))
+        figures["models"] = {
+            model: {
+                **_throughput(gateway, model, options.batch, options.seconds),
+                **_light_load(gateway, model, options.seconds),
+            }
+            for model in models
+        }
+    figures["load_average_after"] = os.getloadavg()[0]
+    print("\n".join(table_of(figures)))
     if options.output is not None:
         options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _serve(cluster: Any, model: str, batch: int) -> Process:
-    depth = open_chain(model).depth
-    middle = depth // 2
-    stages = [
-        stage("large", LARGE, 0, 1, batch=16),
-        stage("small", SMALL, 0, 1, batch=16),
-        stage("whole", model, 0, depth, batch=batch),
-        stage("first", model, 0, middle, batch=batch),
-        stage("second", model, middle, depth, batch=batch),
+def table_of(figures: dict[str, Any]) -> Iterable[str]:
+    """The figures as they stand in docs/runtime.md."""
+    yield "| next to nothing, 16 in flight | 600 KB, requests/s | p50 ms | 8 KB, requests/s | p50 ms |"
+    yield "|---|---|---|---|---|"
+    for name, sizes in figures["null"].items():
+        cells = (f"{sizes[size]['requests_per_s']:,.0f} | {sizes[size]['p50_ms']:.1f}" for size in SIZES)
+        yield f"| {name} {figures.get('peers', {}).get(name.split()[0].lower(), '')} | {' | '.join(cells)} |"
+    own = figures["null"]["Regraft"]
+    copied = " and ".join(f"{own[size]['copied_bytes']:,.0f} ({size})" for size in SIZES)
+    yield f"\nBytes copied a request by gateway and worker, in the middle: {copied}.\n"
+    yield "| | bare, samples/s | served | of bare | bare p50 | served p50 | over bare | a second stage |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for model, each in figures["models"].items():
+        yield (
+            f"| {model}, batch {each['batch']} | {each['bare_per_s']:.1f} | {each['served_per_s']:.1f} | "
+            f"{each['served_to_bare']:.1%} | {each['bare_p50_ms']:.2f} ms | {each['served_p50_ms']:.2f} ms | "
+            f"{each['overhead_ms']:+.2f} ms | {each['second_stage_ms']:+.2f} ms |"
+        )
+    machine = figures["machine"]
+    yield (
+        f"\n{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}; load average "
+        f"{figures['load_average_before']:.1f} before."
+    )
+
+
+def _machine() -> dict[str, Any]:
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
     ]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "torch": torch.__version__,
+    }
+
+
+def _serve(cluster: Any, models: list[str], batch: int) -> Process:
+    stages = [stage("large", LARGE, 0, 1, batch=IN_FLIGHT), stage("small", SMALL, 0, 1, batch=IN_FLIGHT)]
     routes = [
         route("large", LARGE, 0, ["large"], budget_ms=BUDGET_MS),
         route("small", SMALL, 0, ["small"], budget_ms=BUDGET_MS),
-        route("whole", model, 0, ["whole"], budget_ms=BUDGET_MS),
-        route("split", model, 0, ["first", "second"], budget_ms=BUDGET_MS),
     ]
+    for model in models:
+        depth = open_chain(model).depth
+        middle = depth // 2
+        whole, split = f"{model}-whole", f"{model}-split"
+        stages += [
+            stage(whole, model, 0, depth, batch=batch),
+            stage(f"{model}-first", model, 0, middle, batch=batch),
+            stage(f"{model}-second", model, middle, depth, batch=batch),
+        ]
+        routes += [
+            route(whole, model, 0, [whole], budget_ms=BUDGET_MS),
+            route(split, model, 0, [f"{model}-first", f"{model}-second"], budget_ms=BUDGET_MS),
+        ]
     cluster.service.assign(node_a=assignment_of(1, stages, routes))
     gateway: Process = cluster.gateway(cluster.agent())
     wait_for(lambda: ready(gateway), what="routed generation", timeout_s=180)
     return gateway
 
 
-def _null(gateway: Process, model: str, seconds: float) -> dict[str, float]:
-    before, own = _cpu_s(gateway.process.pid), time.process_time()
-    rounds = [_drive(gateway, model, None, in_flight=16, seconds=seconds) for _ in range(ROUNDS)]
-    spent, own = _cpu_s(gateway.process.pid) - before, time.process_time() - own
-    # The processor's time says what a request costs, also on a machine that does other things.
+def _null(url: str, request: list[bytes], seconds: float, pid: int | None = None) -> dict[str, float]:
+    """`pid` is the gateway's, whose processor time says what a request costs, also on a busy machine."""
+    before, own = _cpu_s(pid), time.process_time()
+    rounds = [_drive(url, request, in_flight=IN_FLIGHT, seconds=seconds) for _ in range(ROUNDS)]
+    spent, own = _cpu_s(pid) - before, time.process_time() - own
     requests = sum(map(len, rounds)) * (seconds + 0.3) / seconds
-    return {
-        "gateway_cpu_us": round(spent / requests * 1e6, 1),
+    figures = {
         "client_cpu_us": round(own / requests * 1e6, 1),
         "requests_per_s": round(statistics.median(len(r) / seconds for r in rounds), 1),
         "p50_ms": round(statistics.median(latency for r in rounds for latency, _ in r), 3),
-        "copied_bytes": statistics.median(copied for r in rounds for _, copied in r),
     }
+    copied = [copied for r in rounds for _, copied in r if copied is not None]
+    if pid is not None:
+        figures["gateway_cpu_us"] = round(spent / requests * 1e6, 1)
+        figures["copied_bytes"] = statistics.median(copied)
+    return figures
 
 
 def _throughput(gateway: Process, model: str, batch: int, seconds: float) -> dict[str, float]:
     """Samples a second, in turns: bare, served, bare, served, …; the ratio is the median of neighbours'."""
     bare, served = [], []
+    request = _request(gateway.url, model, f"{model}-whole")
     for _ in range(ROUNDS):
         bare.append(_bare(model, batch, seconds)[0])
-        replies = _drive(gateway, model, "whole", in_flight=3 * batch, seconds=seconds)
+        replies = _drive(gateway.url, request, in_flight=3 * batch, seconds=seconds)
         served.append(len(replies) / seconds)
     return {
         "batch": batch,
@@ -150,7 +214,8 @@ def _light_load(gateway: Process, model: str, seconds: float) -> dict[str, float
     for _ in range(ROUNDS):
         bare.append(_bare(model, 1, seconds)[1])
         for name, into in (("whole", whole), ("split", split)):
-            replies = _drive(gateway, model, name, in_flight=1, seconds=seconds)
+            request = _request(gateway.url, model, f"{model}-{name}")
+            replies = _drive(gateway.url, request, in_flight=1, seconds=seconds)
             into.append(statistics.median(latency for latency, _ in replies))
     return {
         "bare_p50_ms": round(statistics.median(bare), 3),
@@ -182,24 +247,28 @@ def _bare(model: str, batch: int, seconds: float) -> tuple[float, float]:
     return batch * len(times) / sum(times), statistics.median(times) * 1000
 
 
-def _drive(
-    gateway: Process, model: str, fragment: str | None, *, in_flight: int, seconds: float
-) -> list[tuple[float, float]]:
-    """(latency in ms, bytes copied) of each answer that came while `in_flight` requests were kept going."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_keep_going(gateway.url, model, fragment, in_flight, seconds))
-
-
-async def _keep_going(
-    url: str, model: str, fragment: str | None, in_flight: int, seconds: float
-) -> list[tuple[float, float]]:
-    client = GatewayClient(url)
-    await client.open(in_flight)
+def _request(url: str, model: str, fragment: str | None = None) -> list[bytes]:
+    """An inference request to the gateway, ready to be sent any number of times."""
     parameters: dict[str, Any] = {"budget_ms": BUDGET_MS}
     if fragment is not None:
         parameters["fragment"] = fragment
-    request = client.request(model, open_chain(model).example(1).numpy(), parameters)
-    results: list[tuple[float, float]] = []
+    return GatewayClient(url).request(model, open_chain(model).example(1).numpy(), parameters)
+
+
+def _drive(
+    url: str, request: list[bytes], *, in_flight: int, seconds: float
+) -> list[tuple[float, float | None]]:
+    """(latency in ms, bytes copied where it was read) of each answer while `in_flight` were kept going."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_keep_going(url, request, in_flight, seconds))
+
+
+async def _keep_going(
+    url: str, request: list[bytes], in_flight: int, seconds: float
+) -> list[tuple[float, float | None]]:
+    client = GatewayClient(url)
+    await client.open(in_flight)
+    results: list[tuple[float, float | None]] = []
     begin = time.monotonic() + 0.3  # what comes before is warm-up
     end = begin + seconds
 
@@ -210,8 +279,7 @@ async def _keep_going(
             if reply.status != 200:
                 raise RuntimeError(f"{reply.status}: {reply.problem()}")
             if begin <= reply.at < end:
-                copied = reply.answer()[0]["parameters"]["copied_bytes"]
-                results.append(((reply.at - sent) * 1000, copied))
+                results.append(((reply.at - sent) * 1000, _copied(reply, len(results))))
             if reply.at < end:
                 send()
 
@@ -226,7 +294,15 @@ async def _keep_going(
     return results
 
 
-def _cpu_s(pid: int) -> float:
+def _copied(reply: Reply, number: int) -> float | None:
+    if number % _READ_EVERY or b"inference-header-content-length" not in reply.headers:
+        return None
+    return float(reply.answer()[0]["parameters"]["copied_bytes"])
+
+
+def _cpu_s(pid: int | None) -> float:
+    if pid is None:
+        return 0.0
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 

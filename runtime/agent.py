@@ -27,6 +27,7 @@ from planner.formats import write_bytes
 from runtime.agent_devices import Device
 from runtime.agent_nursery import Nursery
 from runtime.agent_workers import Nest, SupervisedWorker
+from runtime.cgroups import make_room
 from runtime.errors import ServiceError, ServingError
 from runtime.reconcile import Post, Signature, check_assignment, reconcile, wanted_posts
 from runtime.service_client import Node, ServiceClient
@@ -99,6 +100,7 @@ class Agent:
         self._departures: set[asyncio.Task[None]] = set()
         self._sockets, self._lock = _own_directory(name, directory)
         remove_stale()
+        make_room()
         self._nursery = Nursery()
         self._nursery.warm_up()
         self._nest = Nest(
@@ -147,13 +149,14 @@ class Agent:
         wanted = wanted_posts(document)
         running = {str(index): w.signature for index, w in enumerate(state.workers) if not w.stopping}
         changes = reconcile(running, wanted)
+        beside = any(worker.state == "ready" for worker in state.workers)
         for worker in state.workers:
             worker.posts.pop(number, None)
         for index, post in changes.kept.items():
             state.workers[int(index)].posts[number] = post
         for post, signature in changes.missing.items():
             device = self.devices.get(signature.gpu)
-            worker = SupervisedWorker(self._nest, signature, device, self._touch)
+            worker = SupervisedWorker(self._nest, signature, device, self._touch, beside=beside)
             worker.posts[number] = post
             state.workers.append(worker)
         state.generations[number] = Generation(document=document, wanted=wanted, routed=routed)

@@ -130,7 +130,8 @@ class Nursery:
             self.warm_up()
             assert self._control is not None
             control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            packet = json.dumps({"model": spec.model, "seed": spec.seed}).encode()
+            message = {"model": spec.model, "seed": spec.seed, "stand_back": spec.stand_back}
+            packet = json.dumps(message).encode()
             with theirs:
                 try:
                     socket.send_fds(self._control, [packet], [theirs.fileno()])

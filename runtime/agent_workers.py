@@ -56,11 +56,18 @@ class SupervisedWorker:
     """Keeps one worker of this signature running until it is drained.
 
     Its `key` names the process: after a restart it is another. `posts` are what it stands for, by
-    generation. `changed` is called whenever something about it has.
+    generation. `changed` is called whenever something about it has. `beside` says that others serve while it
+    is first started.
     """
 
     def __init__(
-        self, nest: Nest, signature: Signature, device: Device | None, changed: Callable[[], None]
+        self,
+        nest: Nest,
+        signature: Signature,
+        device: Device | None,
+        changed: Callable[[], None],
+        *,
+        beside: bool = False,
     ) -> None:
         self.signature = signature
         self.device = device
@@ -73,6 +80,7 @@ class SupervisedWorker:
         self.endpoints: list[str] = []
         self.facts: dict[str, Any] = {}
         self._nest = nest
+        self._beside = beside
         self._changed = changed
         self._process: Hatchling | None = None
         self._stopping = False
@@ -183,6 +191,8 @@ class SupervisedWorker:
             endpoints=tuple(endpoints),
             seed=nest.seed,
             parent=os.getpid(),
+            # One that died is missed: it hurries.
+            stand_back=self._beside and not self.restarts,
         )
         process = await nest.nursery.hatch(spec)
         self._process = process

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 PREFIX = "regraft-"
+# Where an agent stands itself, so that its own group may have groups with quotas.
+LEAF = f"{PREFIX}agent"
 PERIOD_US = 10_000
 MIN_QUOTA_US = 1_000
 
@@ -33,6 +35,38 @@ def remove_stale(prefix: str = PREFIX) -> list[str]:
                 group.rmdir()
                 removed.append(group.name)
     return sorted(removed)
+
+
+def make_room(controller: str = "cpu") -> bool:
+    """Step aside into a leaf of this process's own group, where version 2 asks for that; whether it was done.
+
+    A group of version 2 that gives a controller to groups below it may hold no process itself, unless it is
+    the root of all. An agent with a group to itself (a systemd unit with `Delegate=yes`, a container) calls
+    this before it starts others; where others are in the group already, or it is not ours to change,
+    everything stays as it was.
+    """
+    for version, mount, root, own in _mounts(controller):
+        group = mount / os.path.relpath(own, root)
+        control, leaf = group / "cgroup.subtree_control", group / LEAF
+        of_root = not (group / "cgroup.type").exists()
+        if version == 1 or of_root or group.name.startswith(PREFIX):
+            continue
+        try:
+            if controller in control.read_text().split():
+                continue
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+        except OSError:
+            continue
+        try:
+            control.write_text(f"+{controller}")
+        except OSError:
+            with contextlib.suppress(OSError):
+                (group / "cgroup.procs").write_text(str(os.getpid()))
+                leaf.rmdir()
+            continue
+        return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +105,14 @@ class Group:
         self.path = hierarchy.parent / f"{PREFIX}{os.getpid()}-{time.monotonic_ns():x}"
         self.path.mkdir()
 
-    def limit(self, share_pct: float) -> None:
-        """Set the quota; a running process feels it at once."""
+    def limit(self, share_pct: float | None) -> None:
+        """Set the quota, or lift it (None); a running process feels it at once."""
+        if share_pct is None:
+            if self.version == 2:
+                (self.path / "cpu.max").write_text("max")
+            else:
+                (self.path / "cpu.cfs_quota_us").write_text("-1")
+            return
         quota_us = max(MIN_QUOTA_US, round(PERIOD_US * share_pct / 100))
         period_us = round(quota_us * 100 / share_pct)
         if self.version == 2:
@@ -83,6 +123,13 @@ class Group:
         (self.path / "cpu.cfs_quota_us").write_text("-1")
         (self.path / "cpu.cfs_period_us").write_text(str(period_us))
         (self.path / "cpu.cfs_quota_us").write_text(str(quota_us))
+
+    def weigh(self, *, little: bool) -> None:
+        """How much it counts beside others who want the processor as well: as they do, or little."""
+        if self.version == 2:
+            (self.path / "cpu.weight").write_text("10" if little else "100")
+        else:
+            (self.path / "cpu.shares").write_text("102" if little else "1024")
 
     def enter(self) -> None:
         """Move this process, with all its threads, into the group."""
@@ -128,14 +175,17 @@ def _candidates() -> list[Hierarchy]:
     return found
 
 
-def _mounts() -> list[tuple[Literal[1, 2], Path, str, str]]:
-    """(version, mount point, the hierarchy's root there, this process's group), cpu controllers only."""
+def _mounts(controller: str = "cpu") -> list[tuple[Literal[1, 2], Path, str, str]]:
+    """(version, mount point, the hierarchy's root there, this process's group), for one controller.
+
+    The hierarchy of version 2 is always among them: it says in a file which controllers it has.
+    """
     own: dict[str, str] = {}
     try:
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            for controller in controllers.split(","):
-                own[controller] = path
+            for name in controllers.split(","):
+                own[name] = path
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     except OSError:
         return []
@@ -144,8 +194,8 @@ def _mounts() -> list[tuple[Literal[1, 2], Path, str, str]]:
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(), after.split(" ", 2)
         root, mount = fields[3], Path(fields[4].replace("\\040", " "))
-        if kind == "cgroup" and "cpu" in options.split(",") and "cpu" in own:
-            found.append((1, mount, root, own["cpu"]))
+        if kind == "cgroup" and controller in options.split(",") and controller in own:
+            found.append((1, mount, root, own[controller]))
         elif kind == "cgroup2" and "" in own:
             found.append((2, mount, root, own[""]))
     return found
@@ -177,5 +227,5 @@ def _own_group(hierarchy: Hierarchy) -> Path:
             relative = os.path.relpath(own, root)
             home = mount if relative.startswith("..") else mount / relative
             # A share held before this one is gone when we come back.
-            return home.parent if home.name.startswith(PREFIX) else home
+            return home.parent if home.name.startswith(PREFIX) and home.name != LEAF else home
     return hierarchy.parent

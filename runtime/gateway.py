@@ -16,7 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.errors import BadRequestError, NotServingError, RequestError, UnknownFragmentError
+from runtime.errors import (
+    BadRequestError,
+    NotServingError,
+    QueueFullError,
+    RequestError,
+    TooLateError,
+    UnknownFragmentError,
+)
 from runtime.gateway_link import Link
 from runtime.gateway_pool import Job, Pool, StageKind
 from runtime.gateway_routing import Route, Router, kind_of, routes_of
@@ -42,11 +49,18 @@ class Listed:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests so far: by HTTP status, by fragment, and how long they took by entry."""
+    """What became of the requests so far: by HTTP status, by fragment, and how long they took by entry.
+
+    A fragment's requests are answered, dropped (they could not be on time), failed, or refused before they
+    were queued; `on_time` are those of the answered that were within their budget.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     on_time: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     seconds: dict[tuple[str, int], Distribution] = field(default_factory=dict)
 
     def answer(self, route: Route, total_ms: float, budget_ms: float) -> None:
@@ -59,9 +73,17 @@ class Tally:
             self.seconds[entry] = Distribution.of_seconds()
         self.seconds[entry].observe(total_ms / 1000)
 
+    def fail(self, route: Route, error: RequestError) -> None:
+        """A request that was queued is not answered."""
+        self.statuses[error.status] += 1
+        (self.dropped if isinstance(error, TooLateError) else self.failed)[route.fragment] += 1
+
 
 class Gateway:
-    """Routes, queues and connections. All of it runs in one event loop."""
+    """Routes, queues and connections. All of it runs in one event loop.
+
+    `queue_limit` is the samples that one queue holds, and so the most that one request may have.
+    """
 
     def __init__(
         self,
@@ -74,7 +96,7 @@ class Gateway:
         self.pools: dict[StageKind, Pool] = {}
         self.active: Router | None = None
         self.tally = Tally()
-        self._queue_limit = queue_limit
+        self.queue_limit = queue_limit
         self._arena = arena
         self._on_routed = on_routed
         self._tables: dict[str, dict[str, Any]] = {}
@@ -128,9 +150,13 @@ class Gateway:
                 f"this is {request.datatype} {list(request.shape)}"
             )
         samples = request.shape[0]
-        if samples > self._queue_limit:
-            raise BadRequestError(f"{samples} samples in one request; at most {self._queue_limit} are taken")
-        route.hops[0].pool.check_room(samples)
+        if samples > self.queue_limit:
+            raise BadRequestError(f"{samples} samples in one request; at most {self.queue_limit} are taken")
+        try:
+            route.hops[0].pool.check_room(samples)
+        except QueueFullError:
+            self.tally.refused[route.fragment] += 1
+            raise
         budget_ms = route.budget_ms if request.budget_ms is None else request.budget_ms
         self._next_id += 1
         generation = router.generation
@@ -140,7 +166,7 @@ class Gateway:
                 hop.pool.claims -= 1
             self._in_flight[generation] -= 1
             if error is not None:
-                self.tally.statuses[error.status] += 1
+                self.tally.fail(route, error)
                 done(error)
             else:
                 total_ms = (clock_ns() - arrived_ns) / 1e6
@@ -238,7 +264,7 @@ class Gateway:
             if self.active is not None and number <= self.active.generation:
                 return
             if number > 0 and self._whole(documents[number]):
-                routes = routes_of(documents[number], self.pools, self._queue_limit)
+                routes = routes_of(documents[number], self.pools, self.queue_limit)
                 self.active = Router(number, routes)
                 self._retire()
                 if self._on_routed is not None:
@@ -323,7 +349,7 @@ class Gateway:
         )
         pool = self.pools.get(kind)
         if pool is None:
-            pool = self.pools[kind] = Pool(kind, self._queue_limit)
+            pool = self.pools[kind] = Pool(kind, self.queue_limit)
         self._instances[key] = instance
         pool.join(instance)
         self._activate()

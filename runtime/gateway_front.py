@@ -11,6 +11,8 @@ from runtime.http_server import Exchange
 from runtime.inference_protocol import (
     HEADER_LENGTH,
     Answer,
+    decompress,
+    model_config,
     model_metadata,
     parse_request,
     render_answer,
@@ -18,14 +20,23 @@ from runtime.inference_protocol import (
 from runtime.metrics import CONTENT_TYPE, Metrics
 from runtime.transport_arena import INLINE_BYTES, Arena, Tensor
 
-SERVER = {"name": "regraft", "version": version("regraft"), "extensions": ["binary_tensor_data"]}
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository(index)"]
+SERVER = {"name": "regraft", "version": version("regraft"), "extensions": EXTENSIONS}
+
+
+_MOST_PATHS = 4096
 
 
 class Front:
     """Turns HTTP requests into the gateway's, and its answers into HTTP's."""
 
-    def __init__(self, gateway: Gateway, arena: Arena, metrics: Metrics) -> None:
+    def __init__(
+        self, gateway: Gateway, arena: Arena, metrics: Metrics, *, max_body_bytes: int = 1 << 26
+    ) -> None:
         self._gateway = gateway
+        self._max_body_bytes = max_body_bytes
+        # Paths at which requests were accepted, so that they need not be taken apart again.
+        self._inferring: dict[str, str] = {}
         self._arena = arena
         self._metrics = metrics
 
@@ -41,7 +52,11 @@ class Front:
     def handle(self, exchange: Exchange) -> None:
         """Answer one request, now or when its stages have."""
         try:
-            self._handle(exchange)
+            name = self._inferring.get(exchange.path)
+            if name is not None and exchange.method == "POST":
+                self._infer(exchange, name)
+            else:
+                self._handle(exchange)
         except RequestError as error:
             self._gateway.tally.statuses[error.status] += 1
             _refuse(exchange, error)
@@ -51,7 +66,10 @@ class Front:
         match parts:
             case ["v2", "models", name, "infer"] | ["v2", "models", name, "versions", "1", "infer"]:
                 _expect(exchange, "POST")
-                self._infer(exchange, unquote(name))
+                name = unquote(name)
+                self._infer(exchange, name)
+                if len(self._inferring) < _MOST_PATHS:
+                    self._inferring[exchange.path] = name
             case ["v2", "models", name] | ["v2", "models", name, "versions", "1"]:
                 _expect(exchange, "GET")
                 name = unquote(name)
@@ -60,6 +78,10 @@ class Front:
                 _expect(exchange, "GET")
                 ready = self._gateway.model_ready(unquote(name))
                 exchange.respond_json(200 if ready else 503, {"name": unquote(name), "ready": ready})
+            case ["v2", "models", name, "config"] | ["v2", "models", name, "versions", "1", "config"]:
+                _expect(exchange, "GET")
+                name, most = unquote(name), self._gateway.queue_limit
+                exchange.respond_json(200, model_config(name, *self._gateway.describe(name), most))
             case ["v2", "models", name, "versions", number, *_]:
                 raise UnknownFragmentError(f"{unquote(name)} has one version, 1; not {number}")
             case ["metrics"]:
@@ -74,16 +96,18 @@ class Front:
             case ["v2", "repository", "index"]:
                 index = [{"name": name, "version": "1", "state": "READY"} for name in self._gateway.names()]
                 exchange.respond_json(200, index)
+            case ["v2", "systemsharedmemory" | "cudasharedmemory", *_]:
+                raise BadRequestError("shared memory is not offered: see the extensions at /v2")
             case _:
                 raise UnknownFragmentError(f"there is nothing at {exchange.path}")
 
     def _infer(self, exchange: Exchange, name: str) -> None:
+        body, copied = exchange.body, exchange.copied
         encoding = exchange.headers.get(b"content-encoding")
         if encoding not in (None, b"identity"):
-            raise BadRequestError(
-                f"Content-Encoding {encoding.decode('latin-1')!r} is not taken; send it plain"
-            )
-        request = parse_request(exchange.body, exchange.headers.get(HEADER_LENGTH), exchange.copied)
+            body = Tensor(decompress(body.data, encoding, self._max_body_bytes))
+            copied += len(body.data)
+        request = parse_request(body, exchange.headers.get(HEADER_LENGTH), copied)
 
         def done(outcome: Answer | RequestError) -> None:
             if isinstance(outcome, RequestError):

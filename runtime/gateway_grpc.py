@@ -11,7 +11,7 @@ import numpy as np
 
 from runtime.errors import BadRequestError, RequestError, UnknownFragmentError
 from runtime.gateway import Gateway
-from runtime.gateway_front import SERVER
+from runtime.gateway_front import EXTENSIONS, SERVER
 from runtime.inference_protocol import (
     DATATYPES,
     INPUT,
@@ -20,10 +20,20 @@ from runtime.inference_protocol import (
     InferRequest,
     check_shape,
     check_size,
+    check_tensor_parameters,
+    model_config,
     model_metadata,
     request_parameters,
 )
-from runtime.inference_protocol_grpc import CONTENTS, SERVICE, message_class, parameter_value, set_parameter
+from runtime.inference_protocol_grpc import (
+    CONTENTS,
+    DATA_TYPES,
+    NOT_OFFERED,
+    SERVICE,
+    message_class,
+    parameter_value,
+    set_parameter,
+)
 from runtime.transport_arena import Tensor
 
 # 429 has no namesake: a full queue is a server that cannot be had just now.
@@ -63,6 +73,8 @@ class GrpcFront:
             "ModelReady": self._model_ready,
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
+            "ModelConfig": self._model_config,
+            "RepositoryIndex": self._repository_index,
             "ModelInfer": self._model_infer,
         }
         handlers = {
@@ -78,6 +90,8 @@ class GrpcFront:
             request_deserializer=message_class("ModelInferRequest").FromString,
             response_serializer=message_class("ModelStreamInferResponse").SerializeToString,
         )
+        for name in NOT_OFFERED:
+            handlers[name] = grpc.unary_unary_rpc_method_handler(_not_offered(name))
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
             bound: int = self._server.add_insecure_port(f"{host}:{port}")
@@ -103,13 +117,25 @@ class GrpcFront:
 
     async def _server_metadata(self, _request: Any, _context: Any) -> Any:
         return message_class("ServerMetadataResponse")(
-            name=SERVER["name"], version=SERVER["version"], extensions=[]
+            name=SERVER["name"], version=SERVER["version"], extensions=EXTENSIONS
         )
 
     async def _model_metadata(self, request: Any, _context: Any) -> Any:
         _check_version(request.name, request.version)
         metadata = model_metadata(request.name, *self._gateway.describe(request.name))
         return message_class("ModelMetadataResponse")(**metadata)
+
+    async def _model_config(self, request: Any, _context: Any) -> Any:
+        _check_version(request.name, request.version)
+        types = self._gateway.describe(request.name)
+        config = model_config(request.name, *types, self._gateway.queue_limit)
+        for tensor in (*config["input"], *config["output"]):
+            tensor["data_type"] = DATA_TYPES[tensor["data_type"]]
+        return message_class("ModelConfigResponse")(config=config)
+
+    async def _repository_index(self, _request: Any, _context: Any) -> Any:
+        models = [{"name": name, "version": "1", "state": "READY"} for name in self._gateway.names()]
+        return message_class("RepositoryIndexResponse")(models=models)
 
     async def _model_infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         return await self._infer(request, context.time_remaining())
@@ -160,6 +186,17 @@ class GrpcFront:
         return _render(request, await answered)
 
 
+def _not_offered(name: str) -> _Unary:
+    """A call of Triton's that is none of ours: refused with the reason, not only as unknown."""
+
+    async def refuse(_request: Any, context: grpc.aio.ServicerContext) -> Any:
+        await context.abort(
+            grpc.StatusCode.UNIMPLEMENTED, f"{name} is not offered; offered are {', '.join(EXTENSIONS)}"
+        )
+
+    return refuse
+
+
 def _refusing(call: _Unary) -> _Unary:
     """The call, with our errors as gRPC's."""
 
@@ -184,6 +221,9 @@ def _parse(request: Any) -> InferRequest:
     outputs = [output.name for output in request.outputs]
     if outputs not in ([], [OUTPUT]):
         raise BadRequestError(f'the outputs asked for are {outputs}; there is one, "{OUTPUT}"')
+    check_tensor_parameters(tensor.parameters, "the input")
+    for output in request.outputs:
+        check_tensor_parameters(output.parameters, "the output")
     shape = check_shape(list(tensor.shape))
     parameters = {name: parameter_value(value) for name, value in request.parameters.items()}
     fragment, budget_ms = request_parameters(parameters)

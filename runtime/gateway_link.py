@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+from runtime.eager import EagerWriter
 from runtime.gateway_pool import Job, Pool
 from runtime.transport import Decoder, ForeignPeerError, Message, clock_ns, encode, machine
 from runtime.transport_arena import INLINE_BYTES, Arena, Tensor
@@ -46,6 +47,7 @@ class Link(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
+        self._writer: EagerWriter | None = None
         self._waiting: set[int] = set()
         self._pings = 0
         self._clock_offset_ns = 0
@@ -98,7 +100,7 @@ class Link(asyncio.BufferedProtocol):
 
     def run(self, jobs: list[Job]) -> None:
         """Send a batch, or a part of the next one."""
-        assert self._transport is not None
+        assert self._writer is not None
         assert self.pool is not None
         if self.outstanding:
             self._waiting.update(job.id for job in jobs)
@@ -117,7 +119,7 @@ class Link(asyncio.BufferedProtocol):
             deadline_ns = job.stage_deadline_ns() + self._clock_offset_ns
             output_at = output.offset if output is not None else -1
             items.append([job.id, job.samples, deadline_ns, len(given.data), input_at, output_at])
-        self._transport.writelines(encode(["run", items], beside))
+        self._writer.write(encode(["run", items], beside))
 
     def close(self) -> None:
         """Hang up; what was outstanding is given to others."""
@@ -128,12 +130,16 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._writer = EagerWriter(self._transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         jobs = [sent.job for sent in self.outstanding.values()]
         self.outstanding.clear()
         self._waiting.clear()

@@ -38,11 +38,34 @@ def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
     on_time = CounterMetricFamily(
         "regraft_gateway_on_time", "Requests answered within their budget, by fragment.", labels=["fragment"]
     )
-    for fragment, count in sorted(gateway.tally.answered.items()):
-        answered.add_metric([fragment], count)
-        on_time.add_metric([fragment], gateway.tally.on_time[fragment])
-    yield answered
-    yield on_time
+    dropped = CounterMetricFamily(
+        "regraft_gateway_dropped", "Requests dropped, too late, by fragment.", labels=["fragment"]
+    )
+    failed = CounterMetricFamily(
+        "regraft_gateway_failed", "Requests that a stage failed on, by fragment.", labels=["fragment"]
+    )
+    refused = CounterMetricFamily(
+        "regraft_gateway_refused", "Requests refused, the queue being full, by fragment.", labels=["fragment"]
+    )
+    tally = gateway.tally
+    families = (
+        (answered, tally.answered),
+        (on_time, tally.on_time),
+        (dropped, tally.dropped),
+        (failed, tally.failed),
+        (refused, tally.refused),
+    )
+    fragments = sorted({fragment for _, counts in families for fragment in counts})
+    for family, counts in families:
+        for fragment in fragments:
+            family.add_metric([fragment], counts[fragment])
+        yield family
+    promised = GaugeMetricFamily(
+        "regraft_gateway_planned_rps", "Requests a second that the routed plan is for.", labels=["fragment"]
+    )
+    for fragment, rate_rps in sorted(planned_rates(gateway).items()):
+        promised.add_metric([fragment], rate_rps)
+    yield promised
     seconds = HistogramMetricFamily(
         "regraft_gateway_request_seconds", "From a request's arrival to its answer.", labels=["name"]
     )
@@ -50,6 +73,13 @@ def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
         distribution.add_to(seconds, [joined_name(model, start)])
     yield seconds
     yield from _stages(gateway)
+
+
+def planned_rates(gateway: Gateway) -> dict[str, float]:
+    """What each fragment of the routed generation may send, in requests a second."""
+    if gateway.active is None:
+        return {}
+    return {route.fragment: route.rate_rps for route in gateway.active.routes}
 
 
 def _stages(gateway: Gateway) -> Iterable[Metric]:

@@ -8,6 +8,7 @@ sooner: when it is alone, or will be free in a moment.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -144,6 +145,7 @@ class Pool:
         self.dropped = 0
         self.failed = 0
         self._queue_limit = queue_limit
+        self._dispatching = False
 
     @property
     def leaving(self) -> bool:
@@ -177,9 +179,14 @@ class Pool:
             )
 
     def put(self, job: Job) -> None:
-        """Queue a job, and run it at once if a worker is free."""
+        """Queue a job, and run it if a worker is free, once what came together with it is queued as well.
+
+        What the event loop has read in one go is then one message to a worker and one batch, not many.
+        """
         self.backlog.put(job, deadline_ns=job.stage_deadline_ns(), samples=job.samples)
-        self.dispatch()
+        if not self._dispatching:
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._dispatch_queued)
 
     def dispatch(self) -> None:
         """Give what is queued to whoever is free, or nearly."""
@@ -208,6 +215,10 @@ class Pool:
         """Forget those whose sender has hung up."""
         for job in self.backlog.remove(lambda job: job.gone()):
             job.finish(job, StageFailedError("its sender has hung up"))
+
+    def _dispatch_queued(self) -> None:
+        self._dispatching = False
+        self.dispatch()
 
     def _send(self, member: Link, room: int) -> None:
         taken = self.backlog.take(room, clock_ns(), self.estimate)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import httptools
 
+from runtime.eager import EagerWriter
 from runtime.transport import Bytes
 from runtime.transport_arena import Tensor
 
@@ -100,6 +101,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._connections = connections
         self._max_body_bytes = max_body_bytes
         self._transport: asyncio.Transport | None = None
+        self._writer: EagerWriter | None = None
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -120,12 +122,15 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._writer = EagerWriter(self._transport)
         self._connections.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.gone = True
         self._connections.discard(self)
         self._waiting.clear()
+        if self._writer is not None:
+            self._writer.close()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         if self._body is not None:
@@ -228,7 +233,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         body: tuple[Bytes, ...],
     ) -> None:
         """Write one answer, then turn to the next request, if one waits."""
-        if self.gone or self._transport is None:
+        if self.gone or self._transport is None or self._writer is None:
             return
         length = 0
         for part in body:
@@ -240,11 +245,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
         closing = self._closing or not exchange.keep_alive
         head.append(b"connection: close\r\n\r\n" if closing else b"\r\n")
         if exchange.method == "HEAD" or not length:
-            self._transport.write(b"".join(head))
-        elif length <= 16384:
-            self._transport.write(b"".join([*head, *body]))
+            self._writer.write([b"".join(head)])
         else:
-            self._transport.writelines([b"".join(head), *body])
+            self._writer.write([*head, *body])
         self._current = None
         if self._discarding:
             # Closing with unread input resets the connection, and the answer may be lost on the way: so say

@@ -25,10 +25,13 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from runtime.errors import BadRequestError
 from runtime.transport import Bytes
@@ -58,7 +61,8 @@ class TensorType(NamedTuple):
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, this and what follows it: one of each is made for every request, and freezing doubles the cost.
+@dataclass(slots=True)
 class InferRequest:
     """One inference request: `tensor` are the bytes of `datatype` [shape], samples along dimension 0.
 
@@ -81,7 +85,7 @@ class InferRequest:
         return replace(self, budget_ms=max(budget_ms, 1e-3))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageTime:
     """Where a request's time went: waiting (transport included), and running in a batch of `batch`."""
 
@@ -91,7 +95,7 @@ class StageTime:
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """The answer to a request: `tensor` are the bytes of `datatype` [shape]."""
 
@@ -120,8 +124,26 @@ class Answer:
             "fragment": self.fragment,
             "generation": self.generation,
             "copied_bytes": self.copied_bytes,
-            "stages": json.dumps(stages),
+            "stages": orjson.dumps(stages).decode(),
         }
+
+
+class Known(NamedTuple):
+    """What the JSON of a request said, for the next request that says the same beside another tensor."""
+
+    id: str
+    datatype: str
+    shape: tuple[int, ...]
+    length: int
+    fragment: str | None
+    budget_ms: float | None
+    binary_output: bool
+
+
+# A client's requests mostly differ in their tensors alone: their JSON is read once.
+_KNOWN: dict[bytes, Known] = {}
+_MOST_KNOWN = 1024
+_KNOWN_TEXT = 2048
 
 
 def split_name(name: str) -> tuple[str, int] | None:
@@ -141,8 +163,38 @@ def parse_request(arrived: Tensor, header_length: bytes | None, copied: int = 0)
     """Read the body of an infer request; the tensor stays where it is. Raises BadRequestError."""
     body = arrived.data
     json_bytes = _json_length(header_length, len(body))
+    text = bytes(body[:json_bytes])
+    known = _KNOWN.get(text)
+    if known is not None and known.length == len(body) - json_bytes:
+        return InferRequest(
+            known.id,
+            known.datatype,
+            known.shape,
+            Tensor(body[json_bytes:], arrived.offset + json_bytes if arrived.offset >= 0 else -1),
+            known.fragment,
+            known.budget_ms,
+            known.binary_output,
+            copied,
+        )
+    request = _parse(text, arrived, json_bytes, copied)
+    if len(text) <= _KNOWN_TEXT and len(body) > json_bytes:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[text] = Known(
+            request.id,
+            request.datatype,
+            request.shape,
+            len(body) - json_bytes,
+            request.fragment,
+            request.budget_ms,
+            request.binary_output,
+        )
+    return request
+
+
+def _parse(text: bytes, arrived: Tensor, json_bytes: int, copied: int) -> InferRequest:
     try:
-        content = json.loads(bytes(body[:json_bytes]))
+        content = _read_json(text)
     except ValueError as error:
         raise BadRequestError(f"the request's JSON cannot be read: {error}") from None
     if not isinstance(content, dict):
@@ -204,11 +256,14 @@ def render_answer(name: str, request: InferRequest, answer: Answer) -> tuple[byt
     """The answer's JSON, and the bytes that follow it where the client asked for binary."""
     output: dict[str, Any] = {"name": OUTPUT, "datatype": answer.datatype, "shape": list(answer.shape)}
     tensor: Bytes | None = None
+    finite = True
     if request.binary_output:
         tensor = answer.tensor
         output["parameters"] = {"binary_data_size": len(tensor)}
     else:
-        output["data"] = np.frombuffer(answer.tensor, dtype=DATATYPES[answer.datatype]).tolist()
+        values = np.frombuffer(answer.tensor, dtype=DATATYPES[answer.datatype])
+        output["data"] = values.tolist()
+        finite = bool(np.isfinite(values).all())
     content: dict[str, Any] = {
         "model_name": name,
         "model_version": "1",
@@ -217,7 +272,8 @@ def render_answer(name: str, request: InferRequest, answer: Answer) -> tuple[byt
     }
     if request.id:
         content["id"] = request.id
-    return json.dumps(content).encode(), tensor
+    # JSON has no word for what is not finite; Python's own module has one that Python's clients read.
+    return orjson.dumps(content) if finite else json.dumps(content).encode(), tensor
 
 
 def model_metadata(name: str, given: TensorType, answered: TensorType) -> dict[str, Any]:
@@ -229,6 +285,57 @@ def model_metadata(name: str, given: TensorType, answered: TensorType) -> dict[s
         "inputs": [{"name": INPUT, "datatype": given.datatype, "shape": [-1, *given.shape]}],
         "outputs": [{"name": OUTPUT, "datatype": answered.datatype, "shape": [-1, *answered.shape]}],
     }
+
+
+def model_config(name: str, given: TensorType, answered: TensorType, most_samples: int) -> dict[str, Any]:
+    """What Triton's model configuration extension answers; `dims` are one sample's."""
+    return {
+        "name": name,
+        "platform": "regraft",
+        "backend": "regraft",
+        "version_policy": {"latest": {"num_versions": 1}},
+        "max_batch_size": most_samples,
+        "input": [{"name": INPUT, "data_type": f"TYPE_{given.datatype}", "dims": list(given.shape)}],
+        "output": [{"name": OUTPUT, "data_type": f"TYPE_{answered.datatype}", "dims": list(answered.shape)}],
+    }
+
+
+def check_tensor_parameters(parameters: Iterable[str], owner: str) -> None:
+    """Refuse extensions that change where a tensor is, or what is answered. Raises BadRequestError."""
+    for name in parameters:
+        if name.startswith("shared_memory_"):
+            raise BadRequestError(
+                f"{owner} is in shared memory ({name}), which is not offered; send its bytes"
+            )
+        if name == "classification":
+            raise BadRequestError(
+                f"{owner} asks for classification, which is not offered; it is given as it is"
+            )
+
+
+def decompress(body: memoryview, encoding: bytes, limit: int) -> memoryview:
+    """A body sent in gzip or deflate, as Triton's client may. Raises BadRequestError; `limit` is in bytes."""
+    if encoding not in (b"gzip", b"deflate"):
+        raise BadRequestError(
+            f"Content-Encoding {encoding.decode('latin-1')!r} is not taken; send it plain, in gzip or deflate"
+        )
+    # 32: whichever header it has, zlib's or gzip's
+    inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = inflating.decompress(body, limit)
+    except zlib.error as error:
+        raise BadRequestError(f"the body is not {encoding.decode()}: {error}") from None
+    if not inflating.eof:
+        problem = f"is larger than {limit} bytes when unpacked" if len(plain) == limit else "ends too soon"
+        raise BadRequestError(f"the body, in {encoding.decode()}, {problem}")
+    return memoryview(plain)
+
+
+def _read_json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)  # with NaN and Infinity, as Python's clients write them
 
 
 def _json_length(header_length: bytes | None, body_length: int) -> int:
@@ -251,8 +358,14 @@ def _parameters(content: dict[str, Any], owner: str) -> dict[str, Any]:
 
 def _tensor(spec: dict[str, Any], shape: tuple[int, ...], arrived: Tensor, json_bytes: int) -> Tensor:
     binary = arrived.data[json_bytes:]
-    length = _parameters(spec, "the input").get("binary_data_size")
+    parameters = _parameters(spec, "the input")
+    check_tensor_parameters(parameters, "the input")
+    length = parameters.get("binary_data_size")
     if length is None:
+        if len(binary):
+            raise BadRequestError(
+                f"{len(binary)} bytes follow the JSON, but the input has no parameter binary_data_size"
+            )
         return Tensor(_tensor_from_json(spec, DATATYPES[spec["datatype"]], math.prod(shape)))
     if type(length) is not int or length != len(binary):
         raise BadRequestError(
@@ -287,6 +400,7 @@ def _wants_binary(content: dict[str, Any], parameters: dict[str, Any]) -> bool:
     if names != [OUTPUT]:
         raise BadRequestError(f'the outputs asked for are {names}; there is one, "{OUTPUT}"')
     own = _parameters(outputs[0], "the output")
+    check_tensor_parameters(own, "the output")
     return own.get("binary_data", parameters.get("binary_data_output")) is True
 
 

@@ -50,6 +50,29 @@ _MESSAGES: dict[str, dict[int, str]] = {
         2: "string datatype",
         3: "repeated int64 shape",
     },
+    "ModelConfigRequest": {1: "string name", 2: "string version"},
+    "ModelConfigResponse": {1: "ModelConfig config"},
+    "ModelVersionPolicy": {1: "ModelVersionPolicy.Latest latest"},
+    "ModelVersionPolicy.Latest": {1: "uint32 num_versions"},
+    "ModelInput": {1: "string name", 2: "int32 data_type", 4: "repeated int64 dims"},
+    "ModelOutput": {1: "string name", 2: "int32 data_type", 3: "repeated int64 dims"},
+    "ModelConfig": {
+        1: "string name",
+        2: "string platform",
+        3: "ModelVersionPolicy version_policy",
+        4: "int32 max_batch_size",
+        5: "repeated ModelInput input",
+        6: "repeated ModelOutput output",
+        17: "string backend",
+    },
+    "RepositoryIndexRequest": {1: "string repository_name", 2: "bool ready"},
+    "RepositoryIndexResponse": {1: "repeated RepositoryIndexResponse.ModelIndex models"},
+    "RepositoryIndexResponse.ModelIndex": {
+        1: "string name",
+        2: "string version",
+        3: "string state",
+        4: "string reason",
+    },
     "InferParameter": {
         1: "oneof bool bool_param",
         2: "oneof int64 int64_param",
@@ -113,6 +136,35 @@ CONTENTS = {
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
 }
+
+
+# The numbers of Triton's enumeration `DataType`, which on the wire is an int32.
+DATA_TYPES = {
+    "TYPE_BOOL": 1,
+    "TYPE_UINT8": 2,
+    "TYPE_INT8": 6,
+    "TYPE_INT16": 7,
+    "TYPE_INT32": 8,
+    "TYPE_INT64": 9,
+    "TYPE_FP16": 10,
+    "TYPE_FP32": 11,
+    "TYPE_FP64": 12,
+}
+
+# Calls of Triton's service that are refused by name.
+NOT_OFFERED = (
+    "ModelStatistics",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryRegister",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister",
+    "TraceSetting",
+    "LogSettings",
+)
 
 
 def message_class(name: str) -> Any:

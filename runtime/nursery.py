@@ -9,7 +9,8 @@ A worker is forked twice, so that it is an orphan, and the agent has declared it
 orphans (`PR_SET_CHILD_SUBREAPER`): the agent is the worker's parent in every respect, and the nursery may
 come and go. Control comes over a socket of packets, each JSON with one file descriptor beside it:
 
-    {"model": name, "seed": n}   + the model process's own control socket     to the nursery
+    {"model": name, "seed": n, "stand_back": whether others serve meanwhile}
+                                 + the model process's own control socket     to the nursery
     {"worker": specification}    + the worker's standard output               to a model's process
 
 A closed control socket ends its process.
@@ -26,6 +27,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from runtime import priority
 from runtime.worker import WorkerSpec, be_worker
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ def main() -> None:
     def hatch_model(message: dict[str, object], descriptor: int) -> None:
         if os.fork() == 0:
             control.close()
+            if message["stand_back"]:
+                os.setsid()  # a session that others see by its own weight
+                priority.stand_back()
             _be_model(str(message["model"]), int(str(message["seed"])), socket.socket(fileno=descriptor))
 
     _serve(control, hatch_model)
@@ -84,6 +89,7 @@ def _be_model(model: str, seed: int, control: socket.socket) -> None:
         chain = open_chain(model, seed=seed)
     except ModelError:
         chain = None  # each worker tries for itself, and says what is wrong
+    priority.come_forward()
     gc.freeze()
 
     def hatch_worker(message: dict[str, object], descriptor: int) -> None:

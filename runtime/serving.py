@@ -128,7 +128,12 @@ async def _gateway(settings: GatewaySettings) -> None:
     arena = Arena(settings.arena_bytes)
     gateway = Gateway(queue_limit=settings.queue_limit, arena=arena, on_routed=routed)
     watchers += [AgentWatcher(gateway, url) for url in dict.fromkeys(settings.agents)]
-    front = Front(gateway, arena, Metrics(lambda: gateway_metrics(gateway, arena)))
+    front = Front(
+        gateway,
+        arena,
+        Metrics(lambda: gateway_metrics(gateway, arena)),
+        max_body_bytes=settings.max_body_bytes,
+    )
     server = HttpServer(front.handle, max_body_bytes=settings.max_body_bytes, allocate=front.allocate)
     tasks: list[asyncio.Task[None]] = []
     try:

@@ -14,6 +14,7 @@ process starts CUDA. Without a running MPS daemon a GPU worker pauses, too.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ __all__ = [
     "MpsShare",
     "PausedShare",
     "Share",
+    "Use",
     "hold",
     "mps_environment",
     "remove_stale",
@@ -66,9 +68,9 @@ def hold(
         return PausedShare(share_pct) if share_pct < 100 or by == "pause" else Share(share_pct, "none")
     if by == "pause":
         return PausedShare(share_pct)
-    group, problem = _group_for(share_pct)
+    group, problem = _group_for(_quota_pct(share_pct, pinned=core is not None))
     if group is not None:
-        return CgroupShare(share_pct, group)
+        return CgroupShare(share_pct, group, pinned=core is not None)
     if by == "cgroup":
         raise ShareError(f"no CPU quota can be set here: {problem}")
     return PausedShare(share_pct)
@@ -92,6 +94,12 @@ class Share:
         """Hold to another share from now on. Raises ShareError where a running process cannot change."""
         self.share_pct = share_pct
 
+    def stand_back(self) -> None:
+        """Let others who want the device go first, for as long as this process only prepares."""
+
+    def come_forward(self) -> None:
+        """Count as much as others again."""
+
     def close(self) -> None:
         """Give the share back; harmless when called again."""
 
@@ -99,9 +107,10 @@ class Share:
 class CgroupShare(Share):
     """A CPU quota, in a control group of the process's own."""
 
-    def __init__(self, share_pct: float, group: Group) -> None:
+    def __init__(self, share_pct: float, group: Group, *, pinned: bool = False) -> None:
         super().__init__(share_pct, "cgroup-v1" if group.version == 1 else "cgroup-v2")
         self._group = group
+        self._pinned = pinned
         atexit.register(self.close)
 
     def effective_pct(self) -> float:
@@ -110,8 +119,18 @@ class CgroupShare(Share):
 
     def change(self, share_pct: float) -> None:
         """The kernel takes the new quota at once."""
-        self._group.limit(share_pct)
+        self._group.limit(_quota_pct(share_pct, pinned=self._pinned))
         self.share_pct = share_pct
+
+    def stand_back(self) -> None:
+        """By the group's weight; without one, nothing is lost but time."""
+        with contextlib.suppress(OSError):
+            self._group.weigh(little=True)
+
+    def come_forward(self) -> None:
+        """The kernel's usual weight."""
+        with contextlib.suppress(OSError):
+            self._group.weigh(little=False)
 
     def throttled(self) -> tuple[int, int]:
         """Periods so far, and those of them in which the process was stopped."""
@@ -180,7 +199,35 @@ class MpsShare(Share):
         )
 
 
-def _group_for(share_pct: float) -> tuple[Group | None, str]:
+class Use:
+    """How much of its device this process used, from one question to the next, in percent of the device.
+
+    On a CPU that is its processor time. What a process has used of a GPU under MPS nobody tells, so there it
+    is the fraction of the time in which it ran batches, of its share.
+    """
+
+    def __init__(self, *, on_cpu: bool) -> None:
+        self._on_cpu = on_cpu
+        self._at_s = time.monotonic()
+        self._processor_s = time.process_time()
+        self._busy_s = 0.0
+
+    def since_last_pct(self, busy_s: float, effective_pct: float) -> float:
+        """Since the last call; `busy_s` are the seconds it ran batches, since its start."""
+        at_s, processor_s = time.monotonic(), time.process_time()
+        passed_s = max(at_s - self._at_s, 1e-6)
+        processor_pct = 100 * (processor_s - self._processor_s) / passed_s
+        busy_pct = effective_pct * min(1.0, (busy_s - self._busy_s) / passed_s)
+        self._at_s, self._processor_s, self._busy_s = at_s, processor_s, busy_s
+        return processor_pct if self._on_cpu else busy_pct
+
+
+def _quota_pct(share_pct: float, *, pinned: bool) -> float | None:
+    """A process that is pinned cannot have more than its core: a quota of all of it could only stall it."""
+    return None if pinned and share_pct >= 100 else share_pct
+
+
+def _group_for(quota_pct: float | None) -> tuple[Group | None, str]:
     problems = []
     for hierarchy in hierarchies():
         # An agent that tidies up may remove a group between its making and our entering it.
@@ -191,7 +238,7 @@ def _group_for(share_pct: float) -> tuple[Group | None, str]:
                 problems.append(f"{hierarchy.parent}: {error.strerror}")
                 break
             try:
-                group.limit(share_pct)
+                group.limit(quota_pct)
                 group.enter()
             except FileNotFoundError:
                 continue

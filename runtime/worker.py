@@ -9,7 +9,8 @@ Lines to the parent, each with "event":
 
     born     pid
     ready    endpoints, enforced_by, effective_share_pct, warm_up_s, exec_ms (by batch size)
-    report   once a second: effective_share_pct, busy_s, batches, samples, late, failed (all since the start)
+    report   once a second: effective_share_pct, used_share_pct (in the last second); and since the start:
+             busy_s, batches, samples, late, failed
     fatal    error: why it ends; the exit status is 1
 
 SIGTERM drains: it tells its gateways, goes on until the last of them has hung up, and ends.
@@ -29,8 +30,10 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from runtime import priority
 from runtime.batching import Backlog, ExecEstimate, sizes_up_to
 from runtime.errors import ServingError
+from runtime.shares import Use
 from runtime.transport import Channel, Message, bound_endpoint, clock_ns, listen, machine
 from runtime.transport_arena import Mapping
 
@@ -53,7 +56,8 @@ class WorkerSpec:
 
     `key` is unique among all workers; `[start, end)` are its layers; `share` is in percent; `core` pins a
     CPU worker; `device` is `cpu`, or the UUID of a CUDA GPU; `endpoints` are where it listens
-    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive.
+    (`unix:PATH`, `tcp:HOST:PORT`); `parent` is the process it must not outlive; with `stand_back`, others
+    serve beside it while it starts.
     """
 
     key: str
@@ -69,6 +73,7 @@ class WorkerSpec:
     gpu: str = ""
     memory_mb: float | None = None
     seed: int = 0
+    stand_back: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> WorkerSpec:
@@ -123,6 +128,8 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
     from runtime.models import open_chain
     from runtime.shares import hold
 
+    if spec.stand_back:
+        priority.stand_back()
     torch.set_num_threads(1)
     exact_arithmetic()
     # A CPU worker has its whole core while it loads, or one at 5 percent would take a minute for it; an MPS
@@ -130,12 +137,16 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
     share = hold(spec.share if cuda else 100, core=spec.core, device="cuda" if cuda else "cpu")
     with contextlib.ExitStack() as stack:
         stack.callback(share.close)
+        if spec.stand_back:
+            share.stand_back()
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
         stage = Stage(spec, chain, "cuda" if cuda else "cpu")
         if not cuda:
             share.change(spec.share)
         stage.warm_up()
+        share.come_forward()
+        priority.come_forward()
         server = Server(spec, stage, share, parent)
         stack.callback(server.close)
         _say(
@@ -169,6 +180,7 @@ class Stage:
         self.output_bytes = chain.cut_bytes[spec.end]
         self.estimate = ExecEstimate()
         self._device = device
+        self._share_pct = spec.share
         self._inputs = torch.empty(spec.batch, *self.input_shape, dtype=self.input_dtype)
         self._writes_input = False
         self._module = chain.fragment(spec.start, spec.end, device=device)
@@ -187,10 +199,9 @@ class Stage:
         for size in sizes:
             sample = torch.zeros(size, *self.input_shape, dtype=self.input_dtype)
             for _ in range(3):
-                began = clock_ns()
+                timed = priority.Undisturbed(100 if self._device != "cpu" else self._share_pct)
                 self._forward(sample)
-                now = clock_ns()
-                self.estimate.record(size, (now - began) / 1e6, now)
+                self.estimate.record(size, timed.elapsed_ms(), clock_ns())
         self._writes_input = self._would_write_input()
 
     def execute(self, requests: Sequence[Request]) -> Executed:
@@ -284,6 +295,7 @@ class Server:
         self._backlog: Backlog[Request] = Backlog()
         self._channels: dict[Channel, Mapping | None] = {}
         self._draining = False
+        self._use = Use(on_cpu=spec.device == "cpu")
         self._counts = {"busy_s": 0.0, "batches": 0, "samples": 0, "late": 0, "failed": 0}
         self._selector = selectors.DefaultSelector()
         self._listeners = [listen(endpoint) for endpoint in spec.endpoints]
@@ -462,7 +474,15 @@ class Server:
 
     def _report(self) -> None:
         counts = {name: round(value, 6) for name, value in self._counts.items()}
-        _say(self._parent, "report", effective_share_pct=self._share.effective_pct(), **counts)
+        effective_pct = self._share.effective_pct()
+        used_pct = self._use.since_last_pct(counts["busy_s"], effective_pct)
+        _say(
+            self._parent,
+            "report",
+            effective_share_pct=effective_pct,
+            used_share_pct=round(used_pct, 3),
+            **counts,
+        )
 
 
 def die_with(parent: int) -> None:

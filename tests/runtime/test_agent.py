@@ -72,7 +72,7 @@ def test_a_machine_offers_its_devices_and_reports_what_really_runs(cluster: Clus
         text = response.read().decode()
     assert 'regraft_device_allocated_share_pct{gpu="node-a/cpu-0"} 100.0' in text
     assert 'regraft_agent_workers{state="ready"} 2.0' in text
-    assert 'regraft_worker_share_pct{gpu="node-a/cpu-0",instance="0",stage="s0"} 50.0' in text
+    assert 'regraft_worker_share_pct{gpu="node-a/cpu-0",stage="s0",stage_instance="0"} 50.0' in text
 
 
 def test_a_worker_killed_under_load_costs_no_request(cluster: Cluster) -> None:
@@ -88,6 +88,22 @@ def test_a_worker_killed_under_load_costs_no_request(cluster: Cluster) -> None:
     assert workers(cluster)["s1", 0]["restarts"] == 1
     totals = load.result()
     assert totals["answered"] == totals["sent"] > 300, totals
+    assert totals["wrong"] == 0
+
+
+def test_what_a_killed_worker_had_goes_to_another_while_it_can_be_on_time(cluster: Cluster) -> None:
+    stages = [stage("s", SLOW, 0, 3, batch=2, share=50, instances=2)]
+    assignment = assignment_of(1, stages, [route("phone-0", SLOW, 0, ["s"])])
+    agent, gateway = serving(cluster, assignment)
+    # Two a batch of 30 ms on each of two: fast enough for one of them alone, too fast to be idle.
+    load = Load(gateway, [client_of(assignment["routes"][0], rate_rps=40)], seconds=3)
+    time.sleep(1)
+    victim = workers(cluster)["s", 0]["pid"]
+    os.kill(victim, signal.SIGKILL)
+    # The agent sees it at once; the gateway too, and it has another to go to.
+    wait_for(lambda: "worker died" in agent.log.read_text(), what="notice of the death", timeout_s=10)
+    totals = load.result()
+    assert totals["answered"] == totals["sent"] > 100, totals
     assert totals["wrong"] == 0
 
 

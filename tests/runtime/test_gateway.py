@@ -244,7 +244,7 @@ def test_a_request_that_makes_the_model_raise_is_told_why(client: triton.Inferen
             {"Inference-Header-Content-Length": "107"},
             "4 bytes follow",
         ),
-        (b"x" * 20, {"Content-Encoding": "gzip"}, "Content-Encoding"),
+        (b"x" * 20, {"Content-Encoding": "br"}, "Content-Encoding"),
     ],
 )
 def test_malformed_requests_get_an_error_that_helps(

@@ -107,6 +107,27 @@ for line in Path("/proc/self/cgroup").read_text().splitlines():
 
 
 @needs_quotas
+def test_a_pinned_process_with_all_of_its_core_has_no_quota_to_stall_it() -> None:
+    program = """
+import os
+from runtime.shares import hold
+share = hold(100, core=max(os.sched_getaffinity(0)), by="cgroup")
+group = share._group
+file = group.path / ("cpu.max" if group.version == 2 else "cpu.cfs_quota_us")
+quota = lambda: file.read_text().split()[0]
+print(quota(), share.effective_pct())
+share.change(40)
+print(quota(), share.effective_pct())
+share.change(100)
+print(quota(), share.effective_pct())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [quota in ("-1", "max") for quota, _ in lines] == [True, False, True]
+    assert [float(effective) for _, effective in lines] == [100.0, 40.0, 100.0]
+
+
+@needs_quotas
 def test_what_a_killed_process_leaves_is_removed_and_what_runs_is_not() -> None:
     program = """
 import sys, time
@@ -187,8 +208,57 @@ def test_a_version_2_group_is_limited_by_one_file(tmp_path: Path, monkeypatch: p
         share.close()
 
 
+def delegated_group() -> tuple[Path, str]:
+    """A fresh group of version 2 and a controller it has, whichever that is; skips where there is none."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if after.split()[0] != "cgroup2":
+            continue
+        top = Path(before.split()[4])
+        try:
+            controller = (top / "cgroup.controllers").read_text().split()[-1]
+            (top / "cgroup.subtree_control").write_text(f"+{controller}")
+            group = top / f"{shares.PREFIX}test-{os.getpid()}" / "unit"
+            group.parent.mkdir()
+            (group.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+            group.mkdir()
+        except (OSError, IndexError) as error:
+            pytest.skip(f"no group of version 2 can be delegated here: {error}")
+        return group, controller
+    pytest.skip("no cgroup file system of version 2 is mounted")
+
+
+def test_an_agent_steps_aside_so_that_its_group_may_have_groups_with_quotas() -> None:
+    group, controller = delegated_group()
+    program = f"""
+import os, subprocess
+from pathlib import Path
+from runtime.cgroups import make_room
+group = Path({str(group)!r})
+(group / "cgroup.procs").write_text(str(os.getpid()))
+with subprocess.Popen(["sleep", "60"]) as other:
+    print(make_room({controller!r}), sorted(path.name for path in group.iterdir() if path.is_dir()))
+    other.kill()
+print(make_room({controller!r}), make_room({controller!r}))
+print(Path("/proc/self/cgroup").read_text().split("::")[1].split("/")[-1].strip())
+print((group / "cgroup.subtree_control").read_text().strip())
+"""
+    try:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    finally:
+        for path in (group / cgroups.LEAF, group, group.parent):
+            if path.exists():
+                path.rmdir()
+    beside, alone, own, given = done.stdout.splitlines()
+    # Beside another process in the group it cannot be done, and nothing is left of the attempt.
+    assert beside == "False []"
+    assert alone == "True False"
+    assert own == cgroups.LEAF
+    assert given == controller
+
+
 def test_without_a_cgroup_it_pauses_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups, "_mounts", list)
+    monkeypatch.setattr(cgroups, "_mounts", lambda *_: [])
     monkeypatch.setenv("REGRAFT_CGROUP", str(tmp_path / "nowhere"))
     assert hold(30).enforced_by == "pause"
     assert "nowhere does not exist" in cgroups.why_no_quota()
