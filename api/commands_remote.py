@@ -86,21 +86,29 @@ def submit(
 
 
 def runs(
+    run: Annotated[str | None, typer.Argument(help="Show this run whole, as JSON.")] = None,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
     stop: Annotated[str | None, typer.Option(help="End this run and keep the best plan so far.")] = None,
     cancel: Annotated[str | None, typer.Option(help="End this run and keep nothing.")] = None,
     service: Service = SERVICE,
     key: Key = "",
 ) -> None:
-    """List plan runs, newest first; or end one."""
+    """List plan runs, newest first; show one, with the reason where it has no plan; or end one."""
+    if sum(choice is not None for choice in (run, state, stop, cancel)) > 1:
+        typer.echo("give one of RUN, --state, --stop and --cancel", err=True)
+        raise typer.Exit(INPUT_WRONG)
     with _connected(service, key) as client:
-        if stop or cancel:
-            run = client.stop_run(stop) if stop else client.cancel_run(str(cancel))
-            listed = [run]
+        if run is not None:
+            typer.echo(client.run(run).model_dump_json(indent=1))
+            return
+        if stop is not None:
+            listed = [client.stop_run(stop)]
+        elif cancel is not None:
+            listed = [client.cancel_run(cancel)]
         else:
             listed = client.runs(state=state)
-    for run in listed:
-        _line(run.id, run.state, run.strategy, f"{run.created_at:%Y-%m-%d %H:%M:%S}", run.plan or "–")
+    for item in listed:
+        _line(item.id, item.state, item.strategy, f"{item.created_at:%Y-%m-%d %H:%M:%S}", item.plan or "–")
 
 
 @plans.command("list")
@@ -192,12 +200,15 @@ def rollback(
         int | None,
         typer.Argument(help="Whose plan to run again; the one before the current one if left out."),
     ] = None,
+    expected_generation: Annotated[
+        int | None, typer.Option(help="Refuse unless this is the current generation.")
+    ] = None,
     service: Service = SERVICE,
     key: Key = "",
 ) -> None:
     """Run an earlier generation's plan again, as a new generation."""
     with _connected(service, key) as client:
-        _deployed(client.roll_back(generation))
+        _deployed(client.roll_back(generation, expected_generation=expected_generation))
 
 
 def nodes(service: Service = SERVICE, key: Key = "") -> None:

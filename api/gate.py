@@ -35,6 +35,9 @@ _SINGLE = frozenset(
     {b"authorization", b"content-type", b"content-length", b"content-encoding", b"idempotency-key", b"host"}
 )
 _AGENT_PATHS = ("/assignment", "/status")
+# Reading a document takes some twenty times its size in memory, so only few large ones are read at a time.
+LARGE_BYTES = 1_000_000
+TURN_WAIT_S = 10.0
 _OPEN_PATHS = frozenset({"/v1/livez", "/v1/readyz"})
 
 
@@ -48,6 +51,7 @@ class Gate:
         self._metrics = metrics
         self._authenticator = authenticator
         self._settings = settings
+        self._turns = asyncio.Semaphore(settings.large_documents)
         self._rate = RateLimit(settings.rate_rps, burst=2 * settings.rate_rps)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +94,22 @@ class Gate:
         except ServiceError as error:
             await problems.response(error)(scope, receive, send)
             return
+        if limit > LARGE_BYTES and _may_be_large(scope, headers):
+            try:
+                async with asyncio.timeout(TURN_WAIT_S):
+                    await self._turns.acquire()
+            except TimeoutError:
+                busy = UnavailableError("other large documents are being read; try again")
+                await problems.response(busy)(scope, receive, send)
+                return
+            try:
+                await self._read(scope, receive, send, limit)
+            finally:
+                self._turns.release()
+        else:
+            await self._read(scope, receive, send, limit)
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         body = _Body(receive, limit=limit, timeout_s=self._settings.body_timeout_s)
         await self._app(scope, body.receive, send)
 
@@ -131,6 +151,13 @@ class _Body:
             raise _too_large(self._limit)
         self._whole = not message.get("more_body", False)
         return message
+
+
+def _may_be_large(scope: Scope, headers: dict[str, str]) -> bool:
+    """Whether this request brings a document that is large, or does not say its size."""
+    if scope["method"] != "POST" or scope["path"] not in _DOCUMENT_PATHS:
+        return False
+    return "transfer-encoding" in headers or int(headers.get("content-length", "0")) > LARGE_BYTES
 
 
 def _check_once(scope: Scope) -> None:

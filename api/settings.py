@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     )
 
     max_document_mb: float = Field(64.0, gt=0, description="largest workload, profile or plan in a request")
+    large_documents: int = Field(
+        2, ge=1, description="documents of more than 1 MB that are read at a time; further ones wait"
+    )
     max_body_kb: float = Field(1024.0, gt=0, description="largest other request body")
     body_timeout_s: float = Field(
         30.0, gt=0, description="time a client has to send its body, and before it its head"

@@ -7,7 +7,8 @@ machine disturbs both:
                  `--peers VENV` (`benchmarks/peers/requirements.txt` installed there) other systems as well
     throughput   a full queue through gateway and worker, against a bare torch loop at the same batch
     light load   one request at a time, client included, against the bare forward pass (p50)
-    two stages   a route of two stages, against the same layers in one (p50)
+    two stages   a route of two stages, against the same layers in one (p50): of the model, and of two layers
+                 that do little and hand on 600 KB, where chance hides less of it
 
 The worker is pinned to the first core, and so is the bare loop; all else runs where it likes, on two cores in
 all (`--cores`). Prints a table; `--output` keeps the figures as JSON with what they were measured on.
@@ -38,6 +39,7 @@ from runtime.models import open_chain
 from tests.runtime.cluster import Process, assignment_of, cluster_in, ready, route, stage, wait_for
 
 LARGE, SMALL = "benchmarks.data_plane:null_large", "benchmarks.data_plane:null_small"
+PAIR = "benchmarks.data_plane:light_pair"
 BUDGET_MS = 60_000.0
 ROUNDS = 3
 IN_FLIGHT = 16
@@ -67,6 +69,13 @@ def null_small() -> nn.Module:
     return _taking(2, 32, 32)
 
 
+def light_pair() -> nn.Module:
+    """Two layers that do little; 602,112 bytes go in, across and out."""
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    model.example_input = (3, 224, 224)  # type: ignore[assignment]
+    return model
+
+
 def main() -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(
@@ -94,11 +103,12 @@ def main() -> None:
                     for size, length in SIZES.items()
                 }
     with tempfile.TemporaryDirectory() as directory, cluster_in(Path(directory)) as cluster:
-        gateway = _serve(cluster, models, options.batch)
+        gateway = _serve(cluster, [PAIR, *models], options.batch)
         figures["null"]["Regraft"] = {
             size: _null(gateway.url, _request(gateway.url, model), options.seconds, gateway.process.pid)
             for size, model in zip(SIZES, (LARGE, SMALL), strict=True)
         }
+        figures["pair"] = _light_load(gateway, PAIR, options.seconds)
         figures["models"] = {
             model: {
                 **_throughput(gateway, model, options.batch, options.seconds),
@@ -122,6 +132,11 @@ def table_of(figures: dict[str, Any]) -> Iterable[str]:
     own = figures["null"]["Regraft"]
     copied = " and ".join(f"{own[size]['copied_bytes']:,.0f} ({size})" for size in SIZES)
     yield f"\nBytes copied a request by gateway and worker, in the middle: {copied}.\n"
+    pair = figures["pair"]
+    yield (
+        f"Two light layers with 600 KB between them: {pair['served_p50_ms']:.2f} ms in one stage, "
+        f"{pair['second_stage_ms']:+.2f} ms in two (p50).\n"
+    )
     yield "| | bare, samples/s | served | of bare | bare p50 | served p50 | over bare | a second stage |"
     yield "|---|---|---|---|---|---|---|---|"
     for model, each in figures["models"].items():

@@ -14,7 +14,8 @@ from planner.budgeting import budget_use
 from planner.budgeting import to_json as budgets_to_json
 from planner.comparing import compare as compare_strategies
 from planner.comparing import row_of
-from planner.errors import Complaint, InputError
+from planner.errors import Complaint, DoesNotFitError, InputError
+from planner.fitting import would_fit
 from planner.plan import Plan
 from planner.planning import STRATEGIES, make_plan
 from planner.problem import PlanSettings
@@ -25,6 +26,7 @@ from planner.terminal import (
     budget_table,
     console,
     describe,
+    describe_exits,
     exit_codes,
     notes,
     own_output,
@@ -96,10 +98,10 @@ def plan(
 ) -> None:
     """Plan a workload: which stages to run, at which batch and share, and which way each fragment goes.
 
-    The plan is verified before it is written. Exit code 3, with the reasons as JSON on standard
-    output, when no plan meets the promises: then nothing is written. With --explain, where every
-    budget goes is shown as a table and, unless the plan itself goes there, as JSON
-    (regraft.budgets/v1) on standard output.
+    The plan is verified before it is written. Exit code 3, with the reasons and what would help as JSON
+    on standard output, when no plan meets the promises or fits the GPUs: then nothing is written. With
+    --explain, where every budget goes is shown as a table and, unless the plan itself goes there, as
+    JSON (regraft.budgets/v1) on standard output.
     """
     settings = PlanSettings(
         time_limit_s=time_limit,
@@ -113,9 +115,14 @@ def plan(
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
         with own_output(), progress_line(strategy) as show:
-            made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
+            try:
+                made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
+            except DoesNotFitError as error:
+                raise DoesNotFitError(error.missing, would_fit(demand, profiles, settings)) from None
         formats.write(made, output)
     notes.print(table_of([row_of(made)]))
+    for model, said in made.provenance.settings.get("exits", {}).items():
+        notes.print(f"exits of {model}: {describe_exits(said)}", markup=False)
     for item in made.unplanned:
         notes.print(f"left out: {item.fragment}: {item.reason} {json.dumps(item.detail)}", markup=False)
     if explain:

@@ -58,10 +58,14 @@ class InfeasibleError(PlannerError):
 
 
 class DoesNotFitError(PlannerError):
-    """A plan was made, but the GPUs do not hold it; `missing` names every stage that found no place."""
+    """A plan was made, but the GPUs do not hold it; `missing` names every stage that found no place.
 
-    def __init__(self, missing: list[dict[str, Any]]) -> None:
+    `would_help` are changes that would make it fit, where somebody asked for them (`planner.fitting`).
+    """
+
+    def __init__(self, missing: list[dict[str, Any]], would_help: dict[str, Any] | None = None) -> None:
         self.missing = missing
+        self.would_help = would_help
         count = sum(int(item["instances"]) for item in missing)
         stages = ", ".join(str(item["stage"]) for item in missing[:5])
         super().__init__(f"{count} instances find no place on the GPUs (of stages {stages})")

@@ -129,6 +129,44 @@ def prepare(
     return Problem(fragments=tuple(plannable), menus=menus), unplanned
 
 
+def stages_of(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int, str]]:
+    """The draft's stages in a reader's order (model, start, end), and the name each number got."""
+    order = sorted(
+        range(len(draft.stages)),
+        key=lambda number: (
+            draft.stages[number].model,
+            draft.stages[number].start,
+            draft.stages[number].end,
+            number,
+        ),
+    )
+    names = {number: f"s{position}" for position, number in enumerate(order)}
+    menus = menus_of(problem, draft)
+    leaving = flows(problem, draft) if draft.menus else None
+    stages = []
+    for number in order:
+        drafted = draft.stages[number]
+        menu = menus[drafted.model]
+        column = menu.columns[drafted.column]
+        exits = exits_within(drafted, column.exits)
+        stages.append(
+            Stage(
+                id=names[number],
+                model=drafted.model,
+                gpu=column.gpu,
+                start=drafted.start,
+                end=drafted.end,
+                batch=column.batch,
+                share=column.share,
+                instances=drafted.instances,
+                exec_ms=menu.stage_exec_ms(drafted.start, drafted.end, drafted.column),
+                exits=exits,
+                expected_ms=expected_ms(problem, draft, number, leaving) if leaving and exits else None,
+            )
+        )
+    return tuple(stages), names
+
+
 def _silent(_: Progress) -> None:
     """Progress that nobody asked for."""
 
@@ -227,7 +265,7 @@ def _finish(
     settings: PlanSettings,
 ) -> Plan:
     """Names, sums, placement and proof for a draft."""
-    stages, names = _stages(problem, draft)
+    stages, names = stages_of(problem, draft)
     exec_ms = {stage.id: stage.exec_ms for stage in stages}
     leaving = flows(problem, draft) if any(stage.exits for stage in stages) else None
     routes = []
@@ -284,41 +322,3 @@ def _finish(
             },
         ),
     )
-
-
-def _stages(problem: Problem, draft: Draft) -> tuple[tuple[Stage, ...], dict[int, str]]:
-    """The draft's stages in a reader's order (model, start, end), and the name each number got."""
-    order = sorted(
-        range(len(draft.stages)),
-        key=lambda number: (
-            draft.stages[number].model,
-            draft.stages[number].start,
-            draft.stages[number].end,
-            number,
-        ),
-    )
-    names = {number: f"s{position}" for position, number in enumerate(order)}
-    menus = menus_of(problem, draft)
-    leaving = flows(problem, draft) if draft.menus else None
-    stages = []
-    for number in order:
-        drafted = draft.stages[number]
-        menu = menus[drafted.model]
-        column = menu.columns[drafted.column]
-        exits = exits_within(drafted, column.exits)
-        stages.append(
-            Stage(
-                id=names[number],
-                model=drafted.model,
-                gpu=column.gpu,
-                start=drafted.start,
-                end=drafted.end,
-                batch=column.batch,
-                share=column.share,
-                instances=drafted.instances,
-                exec_ms=menu.stage_exec_ms(drafted.start, drafted.end, drafted.column),
-                exits=exits,
-                expected_ms=expected_ms(problem, draft, number, leaving) if leaving and exits else None,
-            )
-        )
-    return tuple(stages), names

@@ -46,7 +46,7 @@ GRID = 1.05
 
 # Fronts and curves that a step may make, on average over a round; most need 8 to 12. Deep models and many
 # unmeasured cells make long chains, on which steps take several times as long: a round has fewer of them.
-WORK_PER_STEP = 20
+WORK_PER_STEP = 16
 
 # A step is given up when what is paid exceeds what was paid before by this part.
 HOPE = 0.1
@@ -75,7 +75,7 @@ class Search:
         self.recombine = recombine
         self._seen: dict[frozenset[int], tuple[float, Stem]] = {}
         self._singles: dict[int, Stem] = {}
-        self._work_per_step = 1.0  # in the last round
+        self._work_per_step = 1.0  # in the last round; at least 1
         # Where demands lie for `_choose`: a quarter of the model counts as much as a budget e times as large.
         depth = forest.menu.depth
         self._places = np.column_stack([4 / depth * np.array(forest.starts), np.log(forest.budgets)])
@@ -107,7 +107,7 @@ class Search:
                 best = (self.price, self.roots, self.prices)
         _, self.roots, self.prices = best
         self._find_home()
-        self._work_per_step = (fronts.work - began) / done if done else self._work_per_step
+        self._work_per_step = max(1.0, (fronts.work - began) / max(1, done))
         if self.recombine and not must_stop():
             self._recombine()
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from planner.errors import Complaint, InputError
 from planner.formats import MAX_COMPLAINTS
 from planner.plan import Plan, Route, Stage
 from planner.profile import Profile
+from planner.simulation_exits import leaving_of
 from planner.simulation_queue import SLACK_MS, Arrival, Served, Server, SimulationSettings, serve
 from planner.simulation_results import FragmentResult, SimulationResult, StageResult
 from planner.traces import Floats
@@ -97,6 +98,7 @@ def replay(
     case = _Case(plan, workload, profiles, settings)
     random = np.random.default_rng(seed)
     load = _requests(case, arrivals, seconds, random)
+    case.let_go(load, seed)
     inbox: dict[str, list[Arrival]] = defaultdict(list)
     _enter(case, load, inbox)
     finish_ms = np.full(len(load.arrival_ms), math.nan)
@@ -135,6 +137,7 @@ class _Case:
     ) -> None:
         known = {(profile.model, profile.gpu): profile for profile in profiles}
         self.settings = settings
+        self.profiles = known
         self.order = sorted(plan.stages, key=lambda stage: stage.start)
         self.servers = {
             stage.id: _server(stage, known[stage.model, stage.gpu], settings) for stage in plan.stages
@@ -158,6 +161,21 @@ class _Case:
                 self.later_ms[name, number], self.next[name, number] = later, following
                 later, following = later + self.servers[name].exec_ms[1] + settings.copy_ms, name
 
+    def let_go(self, load: _Load, seed: int) -> None:
+        """Decide who leaves where; from a seed of its own, so that nothing else changes with it."""
+        hardness = np.random.default_rng([seed, 1]).random(len(load.arrival_ms))
+        for stage in self.order:
+            if stage.exits:
+                leaving = leaving_of(
+                    stage,
+                    self.profiles[stage.model, stage.gpu],
+                    self.fragments,
+                    load.fragment.tolist(),
+                    hardness,
+                    taken=self.settings.batch_time == "taken",
+                )
+                self.servers[stage.id] = replace(self.servers[stage.id], leaving=leaving)
+
 
 def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Server:
     """How long the stage takes at every batch it may take."""
@@ -167,13 +185,14 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
             (batch, exec_ms)
             for batch in sorted(profile.batches)
             if batch <= stage.batch
-            and (exec_ms := laws.exec_ms(profile, stage.start, stage.end, batch, stage.share)) is not None
+            and (exec_ms := laws.exec_ms(profile, stage.start, stage.end, batch, stage.share, stage.exits))
+            is not None
         ]
         sizes, known = zip(*measured_ms, strict=True)
         times[1:] = np.interp(range(1, stage.batch + 1), sizes, known).tolist()
     elif settings.batch_time == "taken":
         for batch in sorted(profile.batches, reverse=True):
-            measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share)
+            measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share, stage.exits)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
     rested = _rested_ms(stage, profile, times) if settings.rested else None
@@ -247,9 +266,10 @@ def _hand_over(
     finish_ms: Floats,
 ) -> None:
     """Send what a stage has run to the next stage, or home."""
+    finish_ms[served.request[served.left]] = served.end_ms[served.left]
     routes = load.route[served.request]
-    for number in np.unique(routes).tolist():
-        these = routes == number
+    for number in np.unique(routes[~served.left]).tolist():
+        these = (routes == number) & ~served.left
         requests, ends = served.request[these], served.end_ms[these]
         following = case.next[stage.id, number]
         if not following:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.simulation_exits import Leaving
 from planner.traces import Floats
 
 # A deadline met to a nanosecond is met: sums of doubles are no more exact.
@@ -65,11 +66,12 @@ class Server:
     batch: int
     instances: int
     rested_ms: list[float] | None = None
+    leaving: Leaving | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Served:
-    """What a stage did: number, wait and end of every request it ran, and its batches.
+    """What a stage did: number, wait and end of every request it ran, whether it left, and its batches.
 
     It received `received` requests and dropped `dropped` of them.
     """
@@ -81,6 +83,7 @@ class Served:
     busy_ms: float
     dropped: int
     received: int
+    left: NDArray[np.bool_]
 
 
 def serve(
@@ -95,7 +98,7 @@ def serve(
     free = [0.0] * server.instances  # a heap: when each instance is free again
     queue: list[_Queued] = []  # a heap by urgency; the last is the place in `arriving`
     noise = _Noise(settings.exec_cv, random)
-    taken, waits, ends = [], [], []
+    taken, waits, ends, left = [], [], [], []
     batches, busy, dropped, position, total, now = 0, 0.0, 0, 0, len(arriving), 0.0
     while queue or position < total:
         now = max(now, free[0]) if queue else max(free[0], arriving[position][0])
@@ -107,17 +110,24 @@ def serve(
         dropped += late
         if not chosen:
             continue
-        duration = server.exec_ms[len(chosen)] * noise.next()
+        requests = [arriving[place][2] for _, _, place in chosen]
+        if server.leaving is None:
+            duration = server.exec_ms[len(chosen)] * noise.next()
+            took, gone = [duration] * len(chosen), [False] * len(chosen)
+        else:
+            duration, took, gone = server.leaving.run(requests, noise.next())
         if server.rested_ms is not None:
-            duration -= min(now - free[0], server.rested_ms[len(chosen)])
-        end = now + duration
-        heapq.heapreplace(free, end)
+            sooner = min(now - free[0], server.rested_ms[len(chosen)])
+            duration -= sooner
+            took = [max(0.0, span - sooner) for span in took]
+        heapq.heapreplace(free, now + duration)
         batches += 1
         busy += duration
-        for _, _, place in chosen:
-            taken.append(arriving[place][2])
+        for (_, _, place), request, span, leaves in zip(chosen, requests, took, gone, strict=True):
+            taken.append(request)
             waits.append(now - arriving[place][0])
-            ends.append(end)
+            ends.append(now + span)
+            left.append(leaves)
     return Served(
         request=np.array(taken, dtype=np.intp),
         wait_ms=np.array(waits, dtype=np.float64),
@@ -126,6 +136,7 @@ def serve(
         busy_ms=busy,
         dropped=dropped,
         received=total,
+        left=np.array(left, dtype=np.bool_),
     )
 
 

@@ -57,13 +57,16 @@ def exit_codes(workload: Path | None = None) -> Iterator[None]:
         _reasons("infeasible", str(error), "unplanned", [asdict(reason) for reason in error.reasons])
         raise typer.Exit(NO_PLAN) from None
     except DoesNotFitError as error:
-        _reasons("does_not_fit", str(error), "missing", error.missing)
+        more = {} if error.would_help is None else {"would_help": error.would_help}
+        _reasons("does_not_fit", str(error), "missing", error.missing, more)
         raise typer.Exit(NO_PLAN) from None
 
 
-def _reasons(status: str, message: str, field: str, reasons: list[dict[str, Any]]) -> None:
+def _reasons(
+    status: str, message: str, field: str, reasons: list[dict[str, Any]], more: dict[str, Any] | None = None
+) -> None:
     notes.print(message, style="red", markup=False, soft_wrap=True)
-    print(json.dumps({"status": status, "message": message, field: reasons}, indent=1))
+    print(json.dumps({"status": status, "message": message, field: reasons, **(more or {})}, indent=1))
 
 
 @contextmanager
@@ -92,6 +95,15 @@ def progress_line(title: str) -> Iterator[ProgressReport]:
             status.update(f"{title}: {describe(report)}")
 
         yield show
+
+
+def describe_exits(said: dict[str, Any]) -> str:
+    """What exits save, and what each way of planning costs, in a line."""
+    costs = ", ".join(f"{name} {share:g}" for name, share in said["share"].items())
+    if said["taken"] == "none":
+        return f"not used; share by way of planning: {costs}"
+    split = f", split at {said['split_at']}" if said["split_at"] else ", not split"
+    return f"{said['exits']} in use{split}; {said['saved']:g} of share saved; by way of planning: {costs}"
 
 
 def describe(report: Progress) -> str:

@@ -1,4 +1,4 @@
-"""`regraft exits train` and `measure`: a model that lets easy inputs go, from data of the user's own."""
+"""`regraft exits train`, `measure`, `watch`: a model that lets easy inputs go, from the user's own data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ INPUT_WRONG = 2
 CHECK_FAILED = 1
 
 exits = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Early exits: train, measure."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Early exits: train, measure, watch.",
 )
 
 Model = Annotated[str, typer.Argument(help="A model as in `regraft profile`; it answers one number a class.")]
@@ -117,6 +120,60 @@ def measure(
             f"{item.quality:.4f}, the ramp takes {item.ramp_ms[0][-1]} ms at batch {made.batches[0]}",
             err=True,
         )
+
+
+@exits.command()
+def watch(
+    gateway: Annotated[str, typer.Argument(help="The gateway's address, such as http://127.0.0.1:8080.")],
+    workload: Annotated[Path, typer.Option(help="The workload that was planned (regraft.workload/v1).")],
+    profile: Annotated[Path, typer.Option(help="The profile it was planned with, of one model.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="Where the workload with the survival to plan with goes; - is standard output."),
+    ],
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds a window lasts.")] = 60.0,
+    windows: Annotated[int, typer.Option(min=1, help="Give up after so many windows.")] = 1_000_000,
+    method: Annotated[str, typer.Option(help="last, mean, or arima (needs statsmodels).")] = "",
+) -> None:
+    """Wait until inputs have become easier or harder than planned with, and write the workload to plan for.
+
+    Ends with 0 when that is so: plan and deploy anew then. Ends with 1 after --windows without it.
+    """
+    from typing import cast
+
+    from planner import formats
+    from planner.errors import InputError
+    from planner.forecasting import DEFAULT, Method, with_survival
+    from planner.profile import Profile
+    from planner.workload import Workload
+    from runtime.errors import ServingError
+    from runtime.exit_watch import counts_of
+    from runtime.exit_watch import watch as wait_for_drift
+
+    if (method or DEFAULT) not in ("last", "mean", "arima"):
+        _complain(f"--method is {method!r}: expected last, mean or arima", INPUT_WRONG)
+    try:
+        asked, measured = formats.read(Workload, workload), formats.read(Profile, profile)
+        if not measured.exits:
+            _complain(f"{profile}: has no exits", INPUT_WRONG)
+        found = wait_for_drift(
+            counts_of(gateway, every, limit=windows + 1),
+            asked,
+            measured,
+            method=cast(Method, method or DEFAULT),
+            tell=lambda window, expected: typer.echo(
+                f"{window.answered} answered, left {dict(sorted(window.left.items()))}, expected {expected}",
+                err=True,
+            ),
+        )
+        if found is not None:
+            formats.write(with_survival(asked, measured.model, found), output)
+    except (InputError, ServingError) as error:
+        _complain(str(error), INPUT_WRONG)
+    except ModuleNotFoundError:
+        _complain("--method arima needs statsmodels: pip install statsmodels", INPUT_WRONG)
+    if found is None:
+        _complain("no drift", CHECK_FAILED)
 
 
 def _layers(text: str) -> list[int]:

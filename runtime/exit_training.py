@@ -168,7 +168,7 @@ def choose_thresholds(ramps: Ramps, found: Opinions, *, floor: float) -> Ramps:
 def _fit(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int, seed: int) -> None:
     optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-3)
     steps = epochs * -(-len(labels) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=max(2, steps))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=max(2, steps))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for rows in torch.randperm(len(labels), generator=generator).split(_BATCH):

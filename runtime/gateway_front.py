@@ -8,10 +8,10 @@ from urllib.parse import unquote
 from runtime.errors import BadRequestError, RequestError, UnknownFragmentError
 from runtime.gateway import Gateway
 from runtime.http_server import Exchange
+from runtime.inference_extensions import decompress
 from runtime.inference_protocol import (
     HEADER_LENGTH,
     Answer,
-    decompress,
     model_config,
     model_metadata,
     parse_request,

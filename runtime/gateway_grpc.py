@@ -12,6 +12,7 @@ import numpy as np
 from runtime.errors import BadRequestError, RequestError, UnknownFragmentError
 from runtime.gateway import Gateway
 from runtime.gateway_front import EXTENSIONS, SERVER
+from runtime.inference_extensions import check_tensor_parameters
 from runtime.inference_protocol import (
     DATATYPES,
     INPUT,
@@ -20,7 +21,6 @@ from runtime.inference_protocol import (
     InferRequest,
     check_shape,
     check_size,
-    check_tensor_parameters,
     model_config,
     model_metadata,
     request_parameters,

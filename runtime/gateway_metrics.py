@@ -10,7 +10,7 @@ from runtime.gateway import Gateway
 from runtime.inference_protocol import joined_name
 from runtime.transport_arena import Arena
 
-_STAGE = ["model", "start", "end", "batch", "share_pct", "gpu"]
+_STAGE = ["model", "start", "end", "batch", "share_pct", "gpu", "exits"]
 
 
 def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
@@ -66,6 +66,14 @@ def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
     for fragment, rate_rps in sorted(planned_rates(gateway).items()):
         promised.add_metric([fragment], rate_rps)
     yield promised
+    left = CounterMetricFamily(
+        "regraft_gateway_left",
+        "Requests answered by an exit, by fragment and the exit's layer.",
+        labels=["fragment", "exit"],
+    )
+    for (fragment, layer), count in sorted(tally.left.items()):
+        left.add_metric([fragment, str(layer)], count)
+    yield left
     seconds = HistogramMetricFamily(
         "regraft_gateway_request_seconds", "From a request's arrival to its answer.", labels=["name"]
     )
@@ -91,7 +99,8 @@ def _stages(gateway: Gateway) -> Iterable[Metric]:
     dropped = CounterMetricFamily("regraft_stage_dropped", "Dropped: too late.", labels=_STAGE)
     failed = CounterMetricFamily("regraft_stage_failed", "The stage raised, or died.", labels=_STAGE)
     for kind, pool in sorted(gateway.pools.items()):
-        labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in kind]
+        labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in kind[:-1]]
+        labels.append(",".join(str(layer) for layer in kind.exits))
         pool.waits.add_to(waits, labels)
         pool.execs.add_to(execs, labels)
         pool.batches.add_to(batches, labels)

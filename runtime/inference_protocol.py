@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -34,6 +32,7 @@ import numpy as np
 import orjson
 
 from runtime.errors import BadRequestError
+from runtime.inference_extensions import check_tensor_parameters
 from runtime.transport import Bytes
 from runtime.transport_arena import Tensor
 
@@ -298,37 +297,6 @@ def model_config(name: str, given: TensorType, answered: TensorType, most_sample
         "input": [{"name": INPUT, "data_type": f"TYPE_{given.datatype}", "dims": list(given.shape)}],
         "output": [{"name": OUTPUT, "data_type": f"TYPE_{answered.datatype}", "dims": list(answered.shape)}],
     }
-
-
-def check_tensor_parameters(parameters: Iterable[str], owner: str) -> None:
-    """Refuse extensions that change where a tensor is, or what is answered. Raises BadRequestError."""
-    for name in parameters:
-        if name.startswith("shared_memory_"):
-            raise BadRequestError(
-                f"{owner} is in shared memory ({name}), which is not offered; send its bytes"
-            )
-        if name == "classification":
-            raise BadRequestError(
-                f"{owner} asks for classification, which is not offered; it is given as it is"
-            )
-
-
-def decompress(body: memoryview, encoding: bytes, limit: int) -> memoryview:
-    """A body sent in gzip or deflate, as Triton's client may. Raises BadRequestError; `limit` is in bytes."""
-    if encoding not in (b"gzip", b"deflate"):
-        raise BadRequestError(
-            f"Content-Encoding {encoding.decode('latin-1')!r} is not taken; send it plain, in gzip or deflate"
-        )
-    # 32: whichever header it has, zlib's or gzip's
-    inflating = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        plain = inflating.decompress(body, limit)
-    except zlib.error as error:
-        raise BadRequestError(f"the body is not {encoding.decode()}: {error}") from None
-    if not inflating.eof:
-        problem = f"is larger than {limit} bytes when unpacked" if len(plain) == limit else "ends too soon"
-        raise BadRequestError(f"the body, in {encoding.decode()}, {problem}")
-    return memoryview(plain)
 
 
 def _read_json(text: bytes) -> Any:

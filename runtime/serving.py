@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Coroutine
@@ -116,6 +117,7 @@ async def _gateway(settings: GatewaySettings) -> None:
     from runtime.metrics import Metrics
     from runtime.transport_arena import Arena
 
+    _allow_many_connections()
     stop = _stop_signal()
     watchers: list[AgentWatcher] = []
 
@@ -156,6 +158,12 @@ async def _gateway(settings: GatewaySettings) -> None:
         await _cancel(tasks)
         await gateway.close()
         arena.close()
+
+
+def _allow_many_connections() -> None:
+    """A connection takes two file descriptors; the usual soft limit is 1024, for the sake of `select`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -85,6 +85,9 @@ def test_a_run_is_submitted_without_waiting_and_cancelled(
     to = ["--service", service.address, "--key", service.key(*ALL_SCOPES)]
     run = invoke(commands_remote.submit, workload, "--profile", profile, *to).stdout.strip()
     assert invoke(commands_remote.runs, "--cancel", run, *to).stdout.startswith(f"{run}\tcancelled")
+    assert json.loads(invoke(commands_remote.runs, run, *to).stdout)["state"] == "cancelled"
+    both = invoke(commands_remote.runs, run, "--stop", run, *to)
+    assert (both.exit_code, "one of" in both.output) == (2, True)
 
 
 def test_without_a_key_or_with_a_false_one_the_message_says_what_to_do(service: RunningService) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api import views
+from api import gate, views
 from api.settings import Settings
 from api.tables import new_id
 from api.wire import MAX_HEAD_BYTES
@@ -23,6 +23,7 @@ from tests.api.service import ALL_SCOPES, PROFILE, WORKLOAD, WORKLOAD_BODY, Runn
 from tests.api.test_deployments import add_plan, register
 
 JSON = {"Content-Type": "application/json"}
+JSON_HEAD = "Content-Type: application/json\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,25 @@ def test_a_header_that_comes_twice_is_refused(service: RunningService, key: str,
     once = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Idempotency-Key": "a"}
     headers = [*once.items(), (name, once[name])]
     problem(httpx.post(f"{service.address}/v1/workloads", content=b"{}", headers=headers), 400, "bad_request")
+
+
+def test_large_documents_take_turns_and_small_ones_pass(
+    start_service: Callable[..., RunningService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start_service(run_workers=0, large_documents=1)
+    http, large = service.http(), WORKLOAD_BODY + b" " * 1_100_000
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as first:
+        head = f"POST /v1/workloads HTTP/1.1\r\nHost: x\r\n{JSON_HEAD}Content-Length: 2000000\r\n"
+        first.sendall(f"{head}Authorization: {http.headers['authorization']}\r\n\r\n{{".encode())
+        time.sleep(0.3)
+        monkeypatch.setattr(gate, "TURN_WAIT_S", 0.2)
+        refused = http.post("/v1/workloads", content=large, headers=JSON)
+        problem(refused, 503, "unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert http.post("/v1/workloads", content=WORKLOAD_BODY, headers=JSON).status_code == 201
+    monkeypatch.setattr(gate, "TURN_WAIT_S", 20.0)
+    assert http.post("/v1/workloads", content=large, headers=JSON).status_code == 200
 
 
 def test_an_upgrade_is_not_made(service: RunningService) -> None:

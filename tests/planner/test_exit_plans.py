@@ -180,7 +180,9 @@ def test_on_small_cases_hardly_a_plan_is_cheaper_and_none_undercuts_the_bound(
     plan = make_plan(workload, [profile], strategy="optimal", settings=QUICK)
     best = every_plan(workload, profile)
     # 25 of the 27 are the cheapest; two are 200 where three stages in a row would do with 190.
-    assert best - 1e-6 <= plan.objective.share <= best * 1.06
+    assert plan.objective.share <= best * 1.06
+    if all(route.fraction == 1 for route in plan.routes):  # a plan that splits a fragment may cost less
+        assert plan.objective.share >= best - 1e-6
     assert plan.lower_bound is not None
     assert plan.lower_bound <= best + 1e-6
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.runtime.cluster import (
     SLOW,
@@ -56,6 +57,13 @@ def workers(cluster: Cluster, node: str = "node-a") -> dict[tuple[str, int], dic
     return {(w["stage"], w["instance"]): w for w in cluster.service.status(node)["workers"]}
 
 
+def metrics_of(address: str) -> str:
+    """An agent's metrics, as Prometheus reads them."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as response:
+        text: str = response.read().decode()
+        return text
+
+
 def test_a_machine_offers_its_devices_and_reports_what_really_runs(cluster: Cluster) -> None:
     serving(cluster)
     node = cluster.service.nodes["node-a"]
@@ -68,10 +76,20 @@ def test_a_machine_offers_its_devices_and_reports_what_really_runs(cluster: Clus
         assert worker["effective_share_pct"] == pytest.approx(50, abs=2)
         assert worker["enforced_by"] in ("cgroup-v1", "cgroup-v2", "pause")
         assert alive(worker["pid"])
-    with urllib.request.urlopen(f"{node['address']}/metrics", timeout=10) as response:
-        text = response.read().decode()
+    address = node["address"]
+    # A worker's first report comes a second after its start.
+    wait_for(lambda: metrics_of(address).count("\nregraft_worker_used_share_pct{") == 2, what="reports")
+    text = metrics_of(address)
     assert 'regraft_device_allocated_share_pct{gpu="node-a/cpu-0"} 100.0' in text
     assert 'regraft_agent_workers{state="ready"} 2.0' in text
+    told = {
+        (sample.name, sample.labels.get("stage")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    for name in ("s0", "s1"):
+        assert 0 <= told["regraft_worker_used_share_pct", name] < 100
+        assert 10 << 20 < told["regraft_worker_memory_bytes", name] < 1 << 30
     assert 'regraft_worker_share_pct{gpu="node-a/cpu-0",stage="s0",stage_instance="0"} 50.0' in text
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.runtime.cluster import (
@@ -44,7 +45,8 @@ FIRST = assignment_of(
 
 def test_a_change_of_plan_under_load_costs_no_request(cluster: Cluster) -> None:
     cluster.service.assign(node_a=FIRST)
-    gateway = cluster.gateway(cluster.agent())
+    agent = cluster.agent()
+    gateway = cluster.gateway(agent)
     wait_for(lambda: ready(gateway), what="routed generation")
     wait_for(lambda: cluster.serving(1), what="report")
     before = workers(cluster)
@@ -62,6 +64,9 @@ def test_a_change_of_plan_under_load_costs_no_request(cluster: Cluster) -> None:
     assert set(after) == {("a", 0), ("b", 0)}
     assert after["b", 0]["pid"] == before["s1", 0]["pid"]
     assert after["b", 0]["restarts"] == 0
+    # It stood back while it started beside the others, and does so no more.
+    nice = {psutil.Process(worker["pid"]).nice() for worker in after.values()}
+    assert nice == {psutil.Process(agent.process.pid).nice()}
     wait_for(lambda: not alive(before["s0", 0]["pid"]), what="end of the old worker", timeout_s=20)
     # And back again: a roll back is a new generation too.
     cluster.service.assign(node_a={**FIRST, "generation": 3})

@@ -271,6 +271,12 @@ def test_a_large_tensor_is_copied_once_on_its_way_in_and_out(client: triton.Infe
 
 def test_prometheus_can_read_what_happens(gateway: Process, client: triton.InferenceServerClient) -> None:
     client.infer(TINY, [tensor(image(0))], parameters={"fragment": "phone-0"})
+    for name, data, parameters in (
+        (SLOW, image(0), {"budget_ms": PAUSE_S * 500}),
+        (CHOOSY, -np.abs(image(0)), {}),
+    ):
+        with pytest.raises(InferenceServerException):
+            client.infer(name, [tensor(data)], parameters=parameters)
     with urllib.request.urlopen(f"{gateway.url}/metrics", timeout=10) as response:
         text = response.read().decode()
     samples = {
@@ -281,6 +287,10 @@ def test_prometheus_can_read_what_happens(gateway: Process, client: triton.Infer
     assert samples["regraft_gateway_generation", ""] == 7
     assert samples["regraft_gateway_answered_total", "phone-0"] >= 1
     assert samples["regraft_gateway_on_time_total", "phone-0"] >= 1
+    assert samples["regraft_gateway_planned_rps", "phone-0"] == 10.0
+    assert samples["regraft_gateway_dropped_total", "phone-2"] >= 1
+    assert samples["regraft_gateway_failed_total", "phone-3"] >= 1
+    assert samples["regraft_gateway_refused_total", "phone-3"] == 0
     for name in ("wait_seconds", "exec_seconds", "batch_samples"):
         assert samples[f"regraft_stage_{name}_count", ""] >= 0
     assert samples["regraft_gateway_in_flight", ""] == 0

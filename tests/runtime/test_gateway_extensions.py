@@ -17,7 +17,7 @@ import tritonclient.http.aio
 from tritonclient.utils import InferenceServerException
 
 from runtime.errors import BadRequestError
-from runtime.inference_protocol import decompress
+from runtime.inference_extensions import decompress
 from runtime.inference_protocol_grpc import DATA_TYPES, message_class
 from tests.runtime.cluster import (
     TINY,
