@@ -34,6 +34,7 @@ def test_imports_run_api_planner_solver_and_runtime_planner() -> None:
         ("agent", ["torch", "fastapi", "sqlalchemy", "ortools"]),
         ("profile", ["torch", "fastapi", "sqlalchemy", "ortools"]),
         ("serve", ["torch", "sqlalchemy", "ortools", "runtime"]),
+        ("report", ["torch", "fastapi", "sqlalchemy", "ortools", "jinja2", "runtime"]),
     ],
 )
 def test_a_command_shows_its_help_without_importing_what_is_not_its_own(

@@ -81,8 +81,11 @@ def what_would_help(item: Unplanned) -> list[str]:
     """The smallest changes, each of which would be enough alone."""
     changes: list[str] = []
     detail = item.detail
-    for kind, value in (detail.get("would_help") or {}).items():
+    help_ = detail.get("would_help") or {}
+    for kind, value in help_.items():
         match kind:
+            case "share_gpu":
+                continue  # said with the share
             case "budget_ms":
                 short = _float(detail, "short_by_ms")
                 more = f", {ms(short)} ms more" if short is not None else ""
@@ -90,9 +93,8 @@ def what_would_help(item: Unplanned) -> list[str]:
             case "start":
                 changes.append(f"the phone runs the layers before {value} itself, within the same budget")
             case "share_pct":
-                changes.append(
-                    f"a measurement at a share of {number(value)} % (the profiles stop short of it)"
-                )
+                of = f" of a {help_['share_gpu']}" if "share_gpu" in help_ else ""
+                changes.append(f"profiles measured at a share of {number(value)} %{of}")
             case "queueing":
                 changes.append(f"planning with the laxer queueing law “{value}”")
             case "measure_layers":

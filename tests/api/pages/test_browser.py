@@ -275,6 +275,8 @@ def test_a_screen_reader_finds_nothing_serious_and_nothing_overflows(
             page.goto(service.address + path)
             shoot(page, f"{name}-{width}-{'dark' if dark else 'light'}")
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
+            if dark and name not in ("run", "plan", "nodes", "submit"):
+                continue  # these four have all of the colours
             found += [
                 (name, width, dark, violation["id"], violation["nodes"][0]["html"][:200])
                 for violation in Axe().run(page, options=rules).response["violations"]
