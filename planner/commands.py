@@ -24,8 +24,10 @@ from planner.terminal import (
     NO_PLAN,
     budget_table,
     console,
+    deadline_s,
     describe,
     exit_codes,
+    how_it_ended,
     notes,
     own_output,
     progress_line,
@@ -58,6 +60,14 @@ Threads = Annotated[
     int, typer.Option(help="Threads of the solver; with 1, the same seed gives the same plan.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+MemoryLimit = Annotated[
+    int,
+    typer.Option(
+        "--memory-limit-mb",
+        help="Megabytes this process may have in memory before the search ends with its best plan; "
+        "0: no limit.",
+    ),
+]
 Queueing = Annotated[
     str,
     typer.Option(
@@ -92,6 +102,7 @@ def plan(
     seed: Seed = 0,
     infeasible: OnInfeasible = Infeasible.fail,
     queueing: Queueing = "plain",
+    memory_limit_mb: MemoryLimit = 0,
     explain: Explain = False,
 ) -> None:
     """Plan a workload: which stages to run, at which batch and share, and which way each fragment goes.
@@ -108,6 +119,8 @@ def plan(
         seed=seed,
         infeasible=infeasible.value,
         queueing=queueing,
+        memory_limit_mb=memory_limit_mb,
+        deadline_s=deadline_s(time_limit),
     )
     with exit_codes():
         demand = formats.read(Workload, workload)
@@ -116,6 +129,8 @@ def plan(
             made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
         formats.write(made, output)
     notes.print(table_of([row_of(made)]))
+    for line in how_it_ended(made):
+        notes.print(line, markup=False, soft_wrap=True)
     for item in made.unplanned:
         notes.print(f"left out: {item.fragment}: {item.reason} {json.dumps(item.detail)}", markup=False)
     if explain:

@@ -7,8 +7,9 @@ numbers and the answers back into stages and routes; the mathematics is in `solv
 `solver.routes`.
 
 Both start from `graft` and give its plan back where nothing better was found in time. `Draft.lower_bound`
-holds for every plan that laws 1 to 4 allow, split routes included; what was proven of the smaller program 5.2
-stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound.
+holds for every plan that laws 1 to 4 allow, split routes included; what was proven of the smaller program
+5.2 stands in `notes["proof"]`, since a plan outside of it may well cost less than its bound. Which limit
+ended the search, if one did, stands in `notes["ended"]`: it is neither the plan's status nor its proof.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
 from planner.graft import graft
+from planner.gslice import gslice_plus
 from planner.menu import Menu
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
@@ -32,8 +35,10 @@ from planner.programs import (
     one_stage_program,
     paths_of,
 )
+from planner.supervision import supervise
+from solver.facilities import Pattern
 from solver.one_stage import solve_one_stage
-from solver.outcome import Outcome, Status, Watch
+from solver.outcome import Limit, Outcome, Report, Status, Watch, outcome_of, relative_gap
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
 from solver.route_bound import RouteBound
@@ -43,7 +48,9 @@ from solver.steps import common_step, round_up
 
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too. What
 # is left is for 5.3: its bound, and a choice among its paths.
-ONE_STAGE = 0.7
+ONE_STAGE = 0.85
+# The part of the whole time that `graft` may take before; it seldom takes half of that.
+GRAFT = 0.4
 # Bounding and choosing take turns, each with such a part of the time left.
 BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
@@ -55,32 +62,73 @@ RESERVE_S = 2.5e-5
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
     """A plan with routes of any number of stages, never above `optimal_one`'s, and a bound on every plan."""
-    return _solve(problem, settings, progress, any_number=True)
+    return _supervised(problem, settings, progress, any_number=True)
 
 
 def optimal_one(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
     """A plan at most as dear as the best with one shared stage a route; its proof is in the notes."""
-    return _solve(problem, settings, progress, any_number=False)
+    return _supervised(problem, settings, progress, any_number=False)
 
 
 class _Scoreboard:
-    """What all models together have reached, told to the listener."""
+    """What every model has reached so far: the best draft, a bound, what is proven of 5.2."""
 
-    def __init__(self, models: Sequence[str], progress: ProgressReport) -> None:
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
         self.started = time.perf_counter()
+        models = problem.by_model()
+        self.drafts: dict[str, Draft] = {}
+        self.watches: dict[str, Watch] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.limits: list[Limit] = []
+        self.look: Watch | None = None
         self._objective = dict.fromkeys(models, math.inf)
         self._bound = dict.fromkeys(models, 0.0)
-        self._progress = progress
+        self._quick = 0.0
+        self.listener: ProgressReport = lambda _: None
+
+    def keep(self, model: str, draft: Draft) -> Draft:
+        """The cheaper of this draft and the best so far."""
+        price = _price_at(self.problem.menus[model], draft)
+        if model not in self.drafts or price < _price_at(self.problem.menus[model], self.drafts[model]):
+            self.drafts[model] = draft
+            self._objective[model] = min(self._objective[model], price)
+        return self.drafts[model]
 
     def tell(self, model: str, phase: str, objective: float, bound: float) -> None:
+        """A model's news."""
         self._objective[model] = min(self._objective[model], objective)
         self._bound[model] = max(self._bound[model], bound)
-        total, lower = sum(self._objective.values()), sum(self._bound.values())
+        self._report(f"{phase} ({model})" if len(self._objective) > 1 else phase)
+
+    def tell_all(self, phase: str, *, bound: float = 0.0) -> None:
+        """News of all models together."""
+        self._quick = max(self._quick, bound)
+        self._report(phase)
+
+    def draft(self) -> Draft:
+        """The best drafts of all models as one, with the best bound and the proof of 5.2."""
+        models = self.problem.by_model()
+        if len(self.drafts) < len(models):
+            for model, draft in _by_model(self.problem, gslice_plus(self.problem, NOTHING, _ignore)).items():
+                self.keep(model, draft)
+        outcomes = [self.outcomes.get(model) or outcome_of(self.watches.get(model)) for model in models]
+        notes: dict[str, object] = {"proof": _proof(outcomes)} if self.watches else {}
+        return _joined([self.drafts[model] for model in models], math.fsum(self._bound.values()), notes)
+
+    def note(self, watch: Watch) -> None:
+        """The limit that ended a part of the search, if one did."""
+        if not watch.closed and watch.limit is not None:
+            self.limits.append(watch.limit)
+
+    def _report(self, phase: str) -> None:
+        total = sum(self._objective.values())
+        lower = min(max(math.fsum(self._bound.values()), self._quick), total)
         known = math.isfinite(total)
-        self._progress(
+        self.listener(
             Progress(
                 t_s=time.perf_counter() - self.started,
-                phase=f"{phase} ({model})" if len(self._objective) > 1 else phase,
+                phase=phase,
                 objective=total if known else None,
                 lower_bound=lower,
                 gap=max(0.0, (total - lower) / total) if known and total > 0 else None,
@@ -88,32 +136,78 @@ class _Scoreboard:
         )
 
 
-def _solve(problem: Problem, settings: PlanSettings, progress: ProgressReport, *, any_number: bool) -> Draft:
-    started = time.perf_counter()
-    if any_number and (many := _many(problem, settings, progress, started)) is not None:
+# Settings where none matter.
+NOTHING = PlanSettings()
+
+
+def _ignore(_: Progress) -> None:
+    """Progress that nobody asked for."""
+
+
+def _supervised(
+    problem: Problem, settings: PlanSettings, progress: ProgressReport, *, any_number: bool
+) -> Draft:
+    board = _Scoreboard(problem)
+    settings = replace(settings, deadline_s=min(settings.deadline_s, board.started + settings.time_limit_s))
+
+    def search(inner: PlanSettings, tell: ProgressReport) -> Draft:
+        board.listener = tell
+        return _solve(problem, inner, board, any_number=any_number)
+
+    found = supervise(search, settings, progress)
+    draft = board.draft() if found.answer is None else found.answer
+    limit = found.limit or next(iter(board.limits), None)
+    ended = {"limit": limit.value if limit else None, "detail": _detail(limit, settings)}
+    return replace(draft, notes={**draft.notes, "ended": ended})
+
+
+def _detail(limit: Limit | None, settings: PlanSettings) -> str:
+    """For people: why the search ended."""
+    return {
+        None: "the search ran to its end",
+        Limit.TIME: f"the time limit of {settings.time_limit_s:g} s passed",
+        Limit.STOPPED: "stopped by the caller; this is the best plan so far",
+        Limit.MEMORY: f"more than {settings.memory_limit_mb} MB were in use; this is the best plan so far",
+        Limit.GAP: f"the gap asked for, {settings.gap:g}, was reached",
+        Limit.SIZE: "the program is too large for a part of the search",
+        Limit.ROUNDS: "the search ran out of ideas before the gap was closed",
+    }[limit]
+
+
+def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_number: bool) -> Draft:
+    if any_number and (many := _many(problem, settings, board)) is not None:
         return many
     parts = [model_part(problem, model, numbers) for model, numbers in problem.by_model().items()]
-    board = _Scoreboard([part.model for part in parts], progress)
-    warm = _by_model(problem, graft(problem, settings, lambda _: None))
+    for model, quick in _by_model(problem, gslice_plus(problem, settings, _ignore)).items():
+        board.keep(model, quick)
+    board.tell_all("first plan", bound=quick_bound(problem))
+    heuristic = graft(problem, _hurried(settings), lambda report: board.tell_all(report.phase))
+    warm = {model: board.keep(model, draft) for model, draft in _by_model(problem, heuristic).items()}
     for part in parts:
         board.tell(part.model, "graft", _price(part, warm[part.model]), 0.0)
-    drafts, bounds, outcomes = [], [], []
     for position, part in enumerate(parts):
-        left = settings.time_limit_s - (time.perf_counter() - started)
+        left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = _price(part, warm[part.model]) if any_number else math.inf
-        draft, outcome = _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
-        best = min(draft, warm[part.model], key=lambda found: _price(part, found))
+        _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
+        best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
-        drafts.append(best)
-        bounds.append(bound)
-        outcomes.append(outcome)
-    return _joined(drafts, math.fsum(bounds), {"proof": _proof(outcomes)})
+        if board.look is not None:
+            board.note(board.look)
+        board.keep(part.model, best)
+        board.tell(part.model, "done", math.inf, bound)
+    return board.draft()
 
 
-def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, started: float) -> Draft | None:
+def _hurried(settings: PlanSettings) -> PlanSettings:
+    """Settings for `graft` that leave it a part of the time: where it needs more, the machine is slow."""
+    ends = time.perf_counter() + GRAFT * settings.time_limit_s
+    return replace(settings, should_stop=lambda: settings.stopped or time.perf_counter() > ends)
+
+
+def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft | None:
     """Design section 5.4 where some model has more classes than the programs can take, otherwise None.
 
     The cheaper of `fluid_draft` and, where there is time for it, `graft` is taken for every model.
@@ -125,12 +219,11 @@ def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, st
     }
     if max(Counter(key[0] for key in classes).values()) <= MANY_CLASSES:
         return None
-    board = _Scoreboard(list(by_model), progress)
     drafts, bounds = {}, []
     # What is made for a million fragments has to be checked and written, too.
-    limit = settings.time_limit_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
+    limit = settings.deadline_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
     for position, (model, numbers) in enumerate(by_model.items()):
-        left = limit - (time.perf_counter() - started)
+        left = limit - time.perf_counter()
         found = fluid_draft(
             problem, model, numbers, settings, time.perf_counter() + left / (len(by_model) - position)
         )
@@ -138,34 +231,61 @@ def _many(problem: Problem, settings: PlanSettings, progress: ProgressReport, st
             return None
         draft, bound = found
         step = common_step(set(problem.menus[model].prices.tolist()))
-        drafts[model] = draft
+        drafts[model] = board.keep(model, draft)
         bounds.append(round_up(bound, step))
         board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
-    left = limit - (time.perf_counter() - started)
+    left = limit - time.perf_counter()
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
             menu = problem.menus[model]
-            drafts[model] = min(drafts[model], draft, key=lambda one: _price_at(menu, one))
+            drafts[model] = board.keep(model, draft)
             board.tell(model, "graft", _price_at(menu, drafts[model]), 0.0)
     return _joined(list(drafts.values()), math.fsum(bounds), {"classes": len(classes)})
 
 
 def _one_stage(
     part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard, enough: float
-) -> tuple[Draft, Outcome]:
-    """The best answer to 5.2 found, and what is proven of it; the search ends once its bound is `enough`."""
+) -> None:
+    """The best answer to 5.2 found, and what is proven of it, onto the board.
+
+    The search ends once its bound is `enough`.
+    """
     program = one_stage_program(part)
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, 0.0)
 
-    def should_stop() -> bool:
-        return settings.stopped or watch.lower_bound >= enough * (1 - 1e-9)
+    def keep(patterns: Sequence[Pattern]) -> None:
+        board.keep(part.model, draft_of(part, program, patterns))
 
-    watch = Watch(time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=should_stop)
-    answer = solve_one_stage(program.facilities, watch=watch, threads=settings.threads, seed=settings.seed)
-    return draft_of(part, program, answer.patterns), answer.outcome
+    def pointless() -> bool:
+        return watch.lower_bound >= enough * (1 - 1e-9)
+
+    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless())
+    watch = _watch(stopping, time_limit_s, report)
+    board.watches[part.model] = watch
+    answer = solve_one_stage(
+        program.facilities, watch=watch, threads=settings.threads, seed=settings.seed, keep=keep
+    )
+    keep(answer.patterns)
+    outcome = answer.outcome
+    if pointless() and not watch.closed:
+        detail = "no answer to this program is cheaper than the plan at hand"
+        outcome = replace(outcome, limit=Limit.ROUNDS, detail=detail)
+    else:
+        board.note(watch)
+    board.outcomes[part.model] = outcome
+
+
+def _watch(settings: PlanSettings, time_limit_s: float, report: Report) -> Watch:
+    return Watch(
+        time_limit_s=time_limit_s,
+        gap=settings.gap,
+        report=report,
+        should_stop=settings.should_stop,
+        memory_limit_mb=settings.memory_limit_mb,
+    )
 
 
 def _any_number(
@@ -186,10 +306,10 @@ def _any_number(
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
 
-    watch = Watch(
-        time_limit_s=time_limit_s, gap=settings.gap, report=report, should_stop=settings.should_stop
-    )
-    watch.update(objective=price, lower_bound=round_up(path_bound(network), step))
+    watch = _watch(settings, time_limit_s, report)
+    board.look = watch
+    watch.update(objective=price)
+    watch.update(lower_bound=round_up(path_bound(network, watch), step))
     graph = None if watch.over else route_graph(network)
     if graph is None:
         return best, watch.lower_bound
@@ -202,12 +322,7 @@ def _any_number(
     for _ in range(TURNS):
         if watch.over:
             break
-        bounding = Watch(
-            time_limit_s=watch.remaining_s * BOUNDING,
-            gap=settings.gap,
-            report=report,
-            should_stop=settings.should_stop,
-        )
+        bounding = _watch(settings, watch.remaining_s * BOUNDING, report)
         bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(bounding)
         watch.update(lower_bound=bounding.lower_bound)
@@ -290,18 +405,19 @@ def _joined(drafts: Sequence[Draft], lower_bound: float, notes: dict[str, object
 
 
 def _proof(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """What was proven of 5.2, all models together."""
+    """What was proven of 5.2, all models together; no objective where a model's search had not begun."""
     objective = math.fsum(outcome.objective for outcome in outcomes)
     bound = math.fsum(outcome.lower_bound for outcome in outcomes)
+    known = math.isfinite(objective)
     optimal_all = all(outcome.status is Status.OPTIMAL for outcome in outcomes)
     unfinished = [outcome for outcome in outcomes if outcome.status is not Status.OPTIMAL]
     limit = next((outcome.limit.value for outcome in unfinished if outcome.limit), None)
     return {
         "program": "one shared stage",
-        "objective": objective,
+        "objective": objective if known else None,
         "lower_bound": bound,
-        "gap": max(0.0, (objective - bound) / objective) if objective else 0.0,
-        "status": "optimal" if optimal_all else "feasible",
+        "gap": relative_gap(objective, bound) if known else None,
+        "status": "optimal" if optimal_all else "feasible" if known else "unknown",
         "limit": limit,
         "detail": "; ".join(dict.fromkeys(outcome.detail for outcome in outcomes)),
     }

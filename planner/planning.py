@@ -63,9 +63,11 @@ def make_plan(
     plan instead, and the error is only raised when nothing is left to plan), and where the plan does
     not fit the workload's GPUs.
     """
-    settings = replace(settings or PlanSettings(), should_stop=should_stop)
-    solve = find_strategy(strategy)
     started = time.perf_counter()
+    settings = settings or PlanSettings()
+    deadline_s = min(settings.deadline_s, started + settings.time_limit_s)
+    settings = replace(settings, should_stop=should_stop, deadline_s=deadline_s)
+    solve = find_strategy(strategy)
     problem, unplanned = prepare(workload, profiles, settings)
     if unplanned and (settings.infeasible == "fail" or not problem.fragments):
         raise InfeasibleError(unplanned)
@@ -138,6 +140,14 @@ def _check_settings(settings: PlanSettings) -> None:
         complaints.append(Complaint(place="gap", problem=f"is {settings.gap}", cure="from 0 to below 1"))
     if not 1 <= settings.threads <= 1024:
         complaints.append(Complaint(place="threads", problem=f"is {settings.threads}", cure="from 1 to 1024"))
+    if not 0 <= settings.memory_limit_mb < 2**31:
+        complaints.append(
+            Complaint(
+                place="memory_limit_mb",
+                problem=f"is {settings.memory_limit_mb}",
+                cure="megabytes, or 0 for no limit",
+            )
+        )
     if settings.infeasible not in ("fail", "partial"):
         complaints.append(
             Complaint(place="infeasible", problem=f"is {settings.infeasible!r}", cure="fail or partial")
@@ -274,6 +284,7 @@ def _finish(
                 "gap": settings.gap,
                 "threads": settings.threads,
                 "queueing": settings.queueing,
+                **({"memory_limit_mb": settings.memory_limit_mb} if settings.memory_limit_mb else {}),
                 **notes,
             },
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +16,9 @@ class PlanSettings:
     """How to plan. Times in seconds; `gap` is the relative gap at which a search may stop.
 
     `should_stop` is asked now and then during the search; once it says True the best plan so far is taken.
+    A process that has more than `memory_limit_mb` resident (0: no limit) gives up searching, too.
+    `deadline_s` is when, on the clock of `time.perf_counter`, the time limit ends; whoever starts the clock
+    sets it.
     """
 
     time_limit_s: float = 60.0
@@ -23,6 +27,8 @@ class PlanSettings:
     seed: int = 0
     infeasible: Literal["fail", "partial"] = "fail"
     queueing: str = "plain"
+    memory_limit_mb: int = 0
+    deadline_s: float = field(default=math.inf, compare=False, repr=False)
     should_stop: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -7,6 +7,7 @@ its end), and *detail* is for people. Both bounds are always reported, whatever 
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Limit(Enum):
     GAP = "gap"  # the gap asked for was reached
     STOPPED = "stopped"  # the caller said stop; the best so far is kept
     SIZE = "size"  # the program is too large for the part of the search that was left out
+    MEMORY = "memory"  # more memory than allowed was in use; the best so far is kept
     ROUNDS = "rounds"  # the search ran out of ideas before the gap was closed
 
 
@@ -65,6 +67,9 @@ class Progress:
 
 Report = Callable[[Progress], None]
 
+# How often a watch looks at the memory in use.
+MEMORY_EVERY_S = 0.05
+
 
 def relative_gap(objective: float, lower_bound: float) -> float:
     """(objective − lower_bound) / objective, 0 where the objective is 0, 1 where it is infinite."""
@@ -73,11 +78,21 @@ def relative_gap(objective: float, lower_bound: float) -> float:
     return max(0.0, (objective - lower_bound) / objective) if objective > 0 else 0.0
 
 
+def resident_mb() -> float:
+    """Megabytes that this process has in memory; where the system does not say, the most it ever had."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 class Watch:
     """The search's clock, its best bounds so far, and whoever wants to hear of them.
 
     `update` is cheap and may be called often: it reports an improvement at once and otherwise at most
-    every `interval_s`. `should_stop` is asked whenever `limit` is read.
+    every `interval_s`. `should_stop` is asked whenever `limit` is read, and what this process has resident is
+    held against `memory_limit_mb` (0: no limit) now and then.
     """
 
     def __init__(
@@ -87,6 +102,7 @@ class Watch:
         gap: float = 0.0,
         report: Report | None = None,
         should_stop: Callable[[], bool] | None = None,
+        memory_limit_mb: int = 0,
         interval_s: float = 0.5,
     ) -> None:
         self.started = time.perf_counter()
@@ -99,7 +115,9 @@ class Watch:
         self._should_stop = should_stop
         self._interval_s = interval_s
         self._last_report_s = -math.inf
-        self._stopped = False
+        self._memory_limit_mb = memory_limit_mb
+        self._memory_read_s = -math.inf
+        self._ended: Limit | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -117,11 +135,16 @@ class Watch:
     @property
     def limit(self) -> Limit | None:
         """The limit that has been hit, if any; a stop stays a stop."""
-        if not self._stopped and self._should_stop is not None:
-            self._stopped = self._should_stop()
-        if self._stopped:
-            return Limit.STOPPED
-        return Limit.TIME if self.remaining_s <= 0 else None
+        if self._ended is None and self._should_stop is not None and self._should_stop():
+            self._ended = Limit.STOPPED
+        now = self.elapsed_s
+        if self._ended is None and self._memory_limit_mb and now - self._memory_read_s > MEMORY_EVERY_S:
+            self._memory_read_s = now
+            if resident_mb() > self._memory_limit_mb:
+                self._ended = Limit.MEMORY
+        if self._ended is not None:
+            return self._ended
+        return Limit.TIME if now >= self.time_limit_s else None
 
     @property
     def over(self) -> bool:
@@ -144,3 +167,17 @@ class Watch:
             self._report(
                 Progress(t_s=now, phase=self._phase, objective=self.objective, lower_bound=self.lower_bound)
             )
+
+
+def outcome_of(watch: Watch | None) -> Outcome:
+    """How a search ended that was left behind in the middle, or (None) never began."""
+    if watch is None or not math.isfinite(watch.objective):
+        status, objective = Status.UNKNOWN, math.inf
+        detail = "no answer was found in time"
+    else:
+        status = Status.OPTIMAL if watch.closed and watch.gap == 0 else Status.FEASIBLE
+        objective = watch.objective
+        detail = "the search was ended in the middle; the best answer so far is kept"
+    limit = Limit.TIME if watch is None else watch.limit or Limit.TIME
+    bound = 0.0 if watch is None else watch.lower_bound
+    return Outcome(status=status, limit=limit, detail=detail, objective=objective, lower_bound=bound)

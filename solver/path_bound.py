@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from solver.outcome import Watch
 from solver.routes import EPSILON, Floats, Network
 
 # Points kept on a front. More are merged with their neighbours, of which the least time and the least price
@@ -17,9 +18,14 @@ from solver.routes import EPSILON, Floats, Network
 MOST_POINTS = 400
 
 
-def path_bound(network: Network) -> float:
-    """Σ_k q_k · min price of a path within B_k; infinite where a class has no path in time."""
-    fronts = cheapest_paths(network)
+def path_bound(network: Network, watch: Watch | None = None) -> float:
+    """Σ_k q_k · min price of a path within B_k; infinite where a class has no path in time.
+
+    0 where the watch says stop before it is known.
+    """
+    fronts = cheapest_paths(network, watch)
+    if fronts is None:
+        return 0.0
     total = 0.0
     for entry in np.unique(network.entry):
         time, price = fronts[int(entry)]
@@ -31,13 +37,20 @@ def path_bound(network: Network) -> float:
     return total
 
 
-def cheapest_paths(network: Network) -> list[tuple[Floats, Floats]]:
-    """For every cut point, paths to the end: rising times, and the falling price of a request a second."""
+def cheapest_paths(network: Network, watch: Watch | None = None) -> list[tuple[Floats, Floats]] | None:
+    """For every cut point, paths to the end: rising times, and the falling price of a request a second.
+
+    None where the watch says stop.
+    """
     nothing = np.zeros(0)
     fronts = [(nothing, nothing) for _ in range(network.depth)] + [(np.zeros(1), np.zeros(1))]
     longest = float(network.budget.max()) * (1 + EPSILON)
     rate = network.price / network.capacity
     for cut in range(network.depth - 1, -1, -1):
+        if watch is not None:
+            watch.update(phase="paths")
+            if watch.limit is not None:
+                return None
         times, prices = [nothing], [nothing]
         first, last = network.leaving[cut], network.leaving[cut + 1]
         for head in np.unique(network.head[first:last]):
