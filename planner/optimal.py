@@ -190,7 +190,7 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
-        enough = _price(part, board.drafts[part.model]) if any_number else math.inf
+        enough = _price(part, warm[part.model]) if any_number else math.inf
         _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
@@ -221,9 +221,9 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
         return None
     drafts, bounds = {}, []
     # What is made for a million fragments has to be checked and written, too.
-    ends = settings.deadline_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
+    limit = settings.deadline_s - min(0.5 * settings.time_limit_s, RESERVE_S * len(problem.fragments))
     for position, (model, numbers) in enumerate(by_model.items()):
-        left = ends - time.perf_counter()
+        left = limit - time.perf_counter()
         found = fluid_draft(
             problem, model, numbers, settings, time.perf_counter() + left / (len(by_model) - position)
         )
@@ -234,7 +234,7 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
         drafts[model] = board.keep(model, draft)
         bounds.append(round_up(bound, step))
         board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
-    left = ends - time.perf_counter()
+    left = limit - time.perf_counter()
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
@@ -256,25 +256,26 @@ def _one_stage(
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, 0.0)
 
-    def should_stop() -> bool:
-        return settings.stopped or watch.lower_bound >= enough * (1 - 1e-9)
-
     def keep(patterns: Sequence[Pattern]) -> None:
         board.keep(part.model, draft_of(part, program, patterns))
 
-    watch = _watch(replace(settings, should_stop=should_stop), time_limit_s, report)
+    def pointless() -> bool:
+        return watch.lower_bound >= enough * (1 - 1e-9)
+
+    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless())
+    watch = _watch(stopping, time_limit_s, report)
     board.watches[part.model] = watch
     answer = solve_one_stage(
         program.facilities, watch=watch, threads=settings.threads, seed=settings.seed, keep=keep
     )
+    keep(answer.patterns)
     outcome = answer.outcome
-    if watch.lower_bound >= enough * (1 - 1e-9) and not settings.stopped:
-        detail = "no answer with one shared stage is cheaper than the plan at hand"
-        outcome = replace(outcome, limit=None, detail=detail)
+    if pointless() and not watch.closed:
+        detail = "no answer to this program is cheaper than the plan at hand"
+        outcome = replace(outcome, limit=Limit.ROUNDS, detail=detail)
     else:
         board.note(watch)
     board.outcomes[part.model] = outcome
-    keep(answer.patterns)
 
 
 def _watch(settings: PlanSettings, time_limit_s: float, report: Report) -> Watch:
@@ -321,12 +322,7 @@ def _any_number(
     for _ in range(TURNS):
         if watch.over:
             break
-        bounding = Watch(
-            time_limit_s=watch.remaining_s * BOUNDING,
-            gap=settings.gap,
-            report=report,
-            should_stop=settings.should_stop,
-        )
+        bounding = _watch(settings, watch.remaining_s * BOUNDING, report)
         bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(bounding)
         watch.update(lower_bound=bounding.lower_bound)

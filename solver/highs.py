@@ -100,15 +100,15 @@ def integer_search(
     seed: int,
     time_limit_s: float = math.inf,
     nodes: int | None = None,
+    looks: int | None = None,
     gap: float = 0.0,
     target: float = -math.inf,
-    looks: int | None = None,
 ) -> Found:
     """min cost·x  s.t.  row_lower ≤ rows·x ≤ row_upper, 0 ≤ x ≤ upper, some x whole, within the time.
 
     `start` is a solution to begin with (it may be worse than the cutoff). The watch interrupts the search;
-    `nodes` and `looks` (see `run`) limit it in a way that does not depend on the machine's speed, and it ends
-    at a relative `gap` or at a solution of at most `target`.
+    `nodes` and `looks` (see `run`) limit it in a way that does not depend on the machine's speed; it ends at
+    a relative `gap` or at a solution of at most `target`.
     """
     _wait_for_abandoned()
     highspy.Highs.resetGlobalScheduler(True)
