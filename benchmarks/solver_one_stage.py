@@ -3,7 +3,7 @@
     python -m benchmarks.solver_one_stage [--cases fine,light,…] [--sizes 50,200] [--seeds 0,1,2]
                                           [--limit 60] [--threads 2]
 
-A case is a profile and how its fragments are drawn (`CASES`). Only the program is solved, without `graft` and
+A case is a profile and how its fragments are drawn (`cases`). Only the program is solved, without `graft` and
 without the bound on every plan: `first` is the answer a second in (share), `share`, `bound` and `gap` are the
 program's own, `1 %` the second at which the gap went below 1 %, `seconds` when the search ended.
 """
