@@ -1,6 +1,6 @@
 """Forecasts of survival: as the last window, the mean of the last four, ARIMA(1, 1, 1).
 
-    python -m benchmarks.exits_forecast        (needs statsmodels, which Regraft does not)
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.exits_forecast
 
 Series are made up: windows in which 200 or 2,000 requests were counted, with a true survival that is
 constant, waves over 40 windows, wanders (steps of 0.02), jumps after 20, or swings back to its
@@ -13,7 +13,7 @@ import numpy as np
 
 from planner.forecasting import LEAST_WINDOWS, Method, Window, forecast
 
-LENGTH, SEEDS = 40, 2
+LENGTH, SEEDS = 40, 6
 METHODS: tuple[Method, ...] = ("last", "mean", "arima")
 
 

@@ -5,8 +5,9 @@
 
 One model a workload. `share` and `bound` are the plan's (the bound holds for every valid plan), `gap` what
 lies between them; `one stage` is what was proven of the program with one shared stage a route (design section
-5.2): objective, bound and gap. `seconds` is wall clock. With --plot, the gap of `optimal` over time for every
-case goes into a picture (needs matplotlib, which the project does not).
+5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this process got of the machine
+in that time, all threads together. With --plot, the gap of `optimal` over time for every case goes into a
+picture.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from planner.planning import make_plan
 from planner.problem import PlanSettings, Progress
 from tests.profiles import make_workload
 
-COLUMNS = ("profile", "fragments", "strategy", "share", "bound", "gap", "one stage", "seconds")
+COLUMNS = ("profile", "fragments", "strategy", "share", "bound", "gap", "one stage", "seconds", "processor")
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
             workload = make_workload([profile], fragments=size, rates=(low, high), seed=options.seed)
             for strategy in options.strategies.split(","):
                 seen: list[Progress] = []
-                started = time.perf_counter()
+                started, began = time.perf_counter(), time.process_time()
                 plan = make_plan(
                     workload,
                     [profile],
@@ -56,31 +57,58 @@ def main() -> None:
                 proof = plan.provenance.settings.get("proof")
                 one = "" if proof is None else _proof(proof)
                 cells = (kind, size, strategy, f"{plan.objective.share:g}", f"{plan.lower_bound:g}")
-                row = (*cells, f"{plan.gap:.1%}", one, f"{seconds:.1f}")
+                row = (
+                    *cells,
+                    f"{plan.gap:.1%}",
+                    one,
+                    f"{seconds:.1f}",
+                    f"{time.process_time() - began:.1f}",
+                )
                 print(f"| {' | '.join(str(cell) for cell in row)} |", flush=True)
                 if strategy == "optimal":
                     points = [(point.t_s, point.gap) for point in seen if point.gap is not None]
                     curves[f"{kind}, {size}"] = [*points, (seconds, plan.gap)]
     if options.plot is not None:
-        _plot(curves, options.plot)
+        options.plot.write_text(picture(curves, options.limit))
 
 
 def _proof(proof: dict[str, float]) -> str:
     return f"{proof['objective']:g} ≥ {proof['lower_bound']:g} ({proof['gap']:.1%})"
 
 
-def _plot(curves: dict[str, list[tuple[float, float]]], output: Path) -> None:
-    try:
-        import matplotlib.pyplot as plt  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
-    figure, axes = plt.subplots(figsize=(8, 5))
-    for name, points in curves.items():
-        axes.step(*zip(*points, strict=True), where="post", label=name)
-    axes.set(xlabel="seconds", ylabel="gap to the bound on every plan", ylim=(0, 1))
-    axes.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(output)
+def picture(curves: dict[str, list[tuple[float, float]]], limit_s: float) -> str:
+    """An SVG of steps: seconds to the right, the gap upwards from 0 to 100 %."""
+    width, height, left, top = 640, 320, 60, 20
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + left + 190} {height + top + 50}" '
+        'font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    for tick in range(0, 101, 20):
+        y = top + height * (1 - tick / 100)
+        parts.append(f'<path d="M{left} {y}h{width}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{tick} %</text>')
+    longest = max([limit_s, *(t for points in curves.values() for t, _ in points)])
+    for tick in range(7):
+        x = left + width * tick / 6
+        parts.append(
+            f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{longest * tick / 6:.0f}</text>'
+        )
+    parts.append(f'<text x="{left + width / 2}" y="{top + height + 40}" text-anchor="middle">seconds</text>')
+    for number, (name, points) in enumerate(curves.items()):
+        colour = f"hsl({number * 360 // max(1, len(curves))},70%,42%)"
+        dashes = ("", ' stroke-dasharray="6 3"', ' stroke-dasharray="2 2"')[number % 3]
+        path = []
+        for t, gap in points:
+            x, y = left + width * t / longest, top + height * (1 - min(gap, 1.0))
+            path.append(f"H{x:.1f}V{y:.1f}" if path else f"M{x:.1f} {y:.1f}")
+        parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+        y = top + 16 * number + 10
+        parts.append(
+            f'<path d="M{left + width + 12} {y - 4}h24" stroke="{colour}" stroke-width="2"{dashes}/>'
+        )
+        parts.append(f'<text x="{left + width + 42}" y="{y}">{name}</text>')
+    return "\n".join([*parts, "</svg>", ""])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is proven of one shared stage a route (design section 5.2): answer, bound, gap and seconds, case by case.
+"""What is proven of one shared stage a route (design section 5.2): answer, bound, gap, seconds, case by case.
 
     python -m benchmarks.solver_one_stage [--cases fine,light,…] [--sizes 50,200] [--seeds 0,1,2]
                                           [--limit 60] [--threads 2]

@@ -25,9 +25,11 @@ from planner.terminal import (
     NO_PLAN,
     budget_table,
     console,
+    deadline_s,
     describe,
     describe_exits,
     exit_codes,
+    how_it_ended,
     notes,
     own_output,
     progress_line,
@@ -60,6 +62,14 @@ Threads = Annotated[
     int, typer.Option(help="Threads of the solver; with 1, the same seed gives the same plan.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+MemoryLimit = Annotated[
+    int,
+    typer.Option(
+        "--memory-limit-mb",
+        help="Megabytes this process may have in memory before the search ends with its best plan; "
+        "0: no limit.",
+    ),
+]
 Queueing = Annotated[
     str,
     typer.Option(
@@ -94,6 +104,7 @@ def plan(
     seed: Seed = 0,
     infeasible: OnInfeasible = Infeasible.fail,
     queueing: Queueing = "plain",
+    memory_limit_mb: MemoryLimit = 0,
     explain: Explain = False,
 ) -> None:
     """Plan a workload: which stages to run, at which batch and share, and which way each fragment goes.
@@ -110,6 +121,8 @@ def plan(
         seed=seed,
         infeasible=infeasible.value,
         queueing=queueing,
+        memory_limit_mb=memory_limit_mb,
+        deadline_s=deadline_s(time_limit),
     )
     with exit_codes(workload):
         demand = formats.read(Workload, workload)
@@ -123,6 +136,8 @@ def plan(
     notes.print(table_of([row_of(made)]))
     for model, said in made.provenance.settings.get("exits", {}).items():
         notes.print(f"exits of {model}: {describe_exits(said)}", markup=False)
+    for line in how_it_ended(made):
+        notes.print(line, markup=False, soft_wrap=True)
     for item in made.unplanned:
         notes.print(f"left out: {item.fragment}: {item.reason} {json.dumps(item.detail)}", markup=False)
     if explain:

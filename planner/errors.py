@@ -61,14 +61,22 @@ class DoesNotFitError(PlannerError):
     """A plan was made, but the GPUs do not hold it; `missing` names every stage that found no place.
 
     `would_help` are changes that would make it fit, where somebody asked for them (`planner.fitting`).
+    `tried` says that plans of fewer, larger instances were made as well, and did not fit either.
     """
 
-    def __init__(self, missing: list[dict[str, Any]], would_help: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        missing: list[dict[str, Any]],
+        would_help: dict[str, Any] | None = None,
+        *,
+        tried: bool = False,
+    ) -> None:
         self.missing = missing
         self.would_help = would_help
         count = sum(int(item["instances"]) for item in missing)
         stages = ", ".join(str(item["stage"]) for item in missing[:5])
-        super().__init__(f"{count} instances find no place on the GPUs (of stages {stages})")
+        others = "; nor did plans of fewer, larger instances fit" if tried else ""
+        super().__init__(f"{count} instances find no place on the GPUs (of stages {stages}){others}")
 
 
 class InvalidPlanError(PlannerError):

@@ -1,12 +1,13 @@
 """What would make a workload fit GPUs that its plan does not fit: lower rates, or more GPUs.
 
 Both answers come from plans made for them by merging, grouping and re-aligning alone (no search: many plans
-are tried), placed by `planner.placement`. So each is enough, and as small as these plans can tell; the
-strategy that was asked for may do with a little less.
+are tried), placed by `planner.placement`. So each is enough, and as small as these plans can tell within
+`PATIENCE_S`; the strategy that was asked for may do with a little less.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,8 +27,9 @@ STEP = 0.01
 # More GPUs than this of one type are not tried.
 MOST_GPUS = 10_000
 
-# Seconds that placing one of the plans may take.
+# Seconds that placing one of the plans may take, and after which no more of them are tried.
 PLACING_S = 1.0
+PATIENCE_S = 10.0
 
 
 def would_fit(workload: Workload, profiles: Sequence[Profile], settings: PlanSettings) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def would_fit(workload: Workload, profiles: Sequence[Profile], settings: PlanSet
     tries = _Tries(workload, profiles, settings)
     help_: dict[str, Any] = {}
     least, most = 0, round(1 / STEP)  # fits at `least` hundredths, if at any; not known to fit at `most`
-    while most - least > 1:
+    while most - least > 1 and not tries.late:
         middle = (least + most) // 2
         if tries.fits(middle * STEP):
             least = middle
@@ -58,6 +60,12 @@ class _Tries:
         self._workload = workload
         self._profiles = profiles
         self._settings = replace(settings, infeasible="partial")
+        self._until = time.perf_counter() + PATIENCE_S
+
+    @property
+    def late(self) -> bool:
+        """It has taken long enough."""
+        return time.perf_counter() > self._until
 
     def fits(self, factor: float) -> bool:
         """Whether a plan for these parts of the rates can be placed."""
@@ -77,7 +85,7 @@ class _Tries:
             least, most = 0, min(MOST_GPUS, sum(stage.instances for stage in mine))
             if not self._placed(mine, [*gpus, *_copies(largest, most)]):
                 return None
-            while most - least > 1:
+            while most - least > 1 and not self.late:
                 middle = (least + most) // 2
                 if self._placed(mine, [*gpus, *_copies(largest, middle)]):
                     most = middle

@@ -40,7 +40,7 @@ ROUNDS = 40
 # so many faster ones, and ends this near its optimum. It may be wrong by a part FEASIBLE.
 MORE_PATHS, FASTER, ENOUGH, FEASIBLE = 24, 4, 1e-3, 4e-6
 # A plan so near the bound is near enough.
-NEAR = 0.004
+NEAR = 0.008
 # Parts of a fragment below this are rounding.
 LEAST_PART = 1e-9
 

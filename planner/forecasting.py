@@ -2,7 +2,7 @@
 
 Observations are counts in windows of equal length: how many requests answered, and how many of them left
 by each exit. The forecast for the next window is `last` (as the last window that saw enough), `mean` (of
-the last few, by their counts) or `arima` (statsmodels, where it is installed).
+the last few, by their counts) or `arima` (statsmodels; as `last` before there are windows enough).
 benchmarks/exits_forecast.py compares them; the default is what it found best.
 """
 
@@ -20,9 +20,9 @@ from planner.workload import Workload
 
 Method = Literal["last", "mean", "arima"]
 
-DEFAULT: Method = "mean"
+DEFAULT: Method = "arima"
 
-# Windows that `mean` averages, and the fewest that `arima` makes a model of.
+# Windows that `mean` averages, and whose answers a forecast is taken to rest on; the fewest for `arima`.
 MEAN_WINDOWS = 4
 LEAST_WINDOWS = 12
 # A window with fewer answers says too little.
@@ -50,10 +50,7 @@ class Window:
 def forecast(
     windows: Sequence[Window], layers: Sequence[int], *, method: Method = DEFAULT
 ) -> tuple[float, ...] | None:
-    """The survival past each exit in the next window; None while no window saw enough.
-
-    Raises ModuleNotFoundError for `arima` without statsmodels.
-    """
+    """The survival past each exit in the next window; None while no window saw enough."""
     enough = [window for window in windows if window.answered >= LEAST_ANSWERED]
     if not enough:
         return None

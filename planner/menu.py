@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -116,6 +117,13 @@ class Menu:
             groups.setdefault((column.gpu, column.share), []).append(number)
         self._same_share = [np.array(group, dtype=np.intp) for group in groups.values()]
         self._tables: dict[tuple[int, int], Options] = {}
+
+    def dearer(self, extra: float) -> Menu:
+        """The same menu with every instance dearer by `extra`; columns keep their numbers."""
+        menu = copy(self)
+        menu.prices = self.prices + extra
+        menu._tables = {}
+        return menu
 
     def exec_ms(self, start: int, end: int) -> Floats:
         """exec_ms of [start, end) for every column; nan where a cell was not measured."""

@@ -81,6 +81,7 @@ class _Scoreboard:
         self.watches: dict[str, Watch] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.limits: list[Limit] = []
+        self.look: Watch | None = None
         self._objective = dict.fromkeys(models, math.inf)
         self._bound = dict.fromkeys(models, 0.0)
         self._quick = 0.0
@@ -193,6 +194,8 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
+        if board.look is not None:
+            board.note(board.look)
         board.keep(part.model, best)
         board.tell(part.model, "done", math.inf, bound)
     return board.draft()
@@ -303,6 +306,7 @@ def _any_number(
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
 
     watch = _watch(settings, time_limit_s, report)
+    board.look = watch
     watch.update(objective=price)
     watch.update(lower_bound=round_up(path_bound(network, watch), step))
     graph = None if watch.over else route_graph(network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import DoesNotFitError
@@ -15,6 +16,15 @@ MAX_CLIENTS = 48  # MPS clients on one GPU, Volta and later
 _UNIT = 1000  # thousandths of a percent and of a megabyte
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Every instance on a GPU; `gpus` are used, and these stages need `least_gpus` at the least."""
+
+    placed: tuple[Placed, ...]
+    gpus: int
+    least_gpus: int
+
+
 def place(
     stages: Sequence[Stage],
     gpus: Sequence[Gpu],
@@ -24,9 +34,25 @@ def place(
     time_limit_s: float = 5.0,
     seed: int = 0,
 ) -> tuple[Placed, ...]:
+    """Every instance of every stage on a GPU of its type; see `placement_of`."""
+    return placement_of(
+        stages, gpus, profiles, max_clients=max_clients, time_limit_s=time_limit_s, seed=seed
+    ).placed
+
+
+def placement_of(
+    stages: Sequence[Stage],
+    gpus: Sequence[Gpu],
+    profiles: Sequence[Profile],
+    *,
+    max_clients: int = MAX_CLIENTS,
+    time_limit_s: float = 5.0,
+    seed: int = 0,
+) -> Placement:
     """Place every instance of every stage on a GPU of its type, using few GPUs.
 
-    Raises DoesNotFitError naming the instances that found no place and what is short.
+    A stage is of one GPU type, so the fewest of each type are also the cheapest. Raises DoesNotFitError
+    naming the instances that found no place and what is short.
     """
     # Not on top: the solver behind it takes a second to import, and most plans are not placed.
     from solver.packing import Bin, Item, pack
@@ -56,7 +82,7 @@ def place(
             for _ in range(count):
                 placed.append(Placed(stage=stage.id, instance=instance, gpu=gpu.id))
                 instance += 1
-    return tuple(placed)
+    return Placement(placed=tuple(placed), gpus=packing.bins_used, least_gpus=packing.bins_bound)
 
 
 def instance_memory_mb(profile: Profile, stage: Stage) -> float:

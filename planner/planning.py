@@ -16,12 +16,12 @@ from typing import cast
 
 from planner import formats, laws
 from planner.bounds import quick_bound
-from planner.errors import Complaint, InfeasibleError, InputError, InvalidPlanError
+from planner.errors import Complaint, DoesNotFitError, InfeasibleError, InputError, InvalidPlanError
 from planner.exit_flows import exits_within, expected_ms, flows, menus_of, route_expected_ms
 from planner.exiting import with_exits
 from planner.explaining import why_not
 from planner.menu import Menu
-from planner.placement import place
+from planner.placement import placement_of
 from planner.plan import Objective, Placed, Plan, Provenance, Route, Stage, Unplanned
 from planner.problem import Draft, PlanSettings, Problem, Progress, ProgressReport
 from planner.profile import Profile
@@ -51,6 +51,9 @@ TOGETHER = "workload and profiles"
 # These use exits where a profile has some; what they do without exits, they do where it has none.
 WITH_EXITS = ("graft", "optimal", "optimal-one")
 
+# What an instance costs beside its share, in turn, until the plan fits the GPUs.
+INSTANCE_PRICES = (2.0, 5.0, 10.0, 25.0, 60.0)
+
 # A bound this close to the share is the share: both are sums of doubles.
 CLOSED = 1e-9
 
@@ -73,13 +76,17 @@ def make_plan(
     """
     started = time.perf_counter()
     settings = settings or PlanSettings()
-    settings = replace(settings, should_stop=should_stop, deadline_s=started + settings.time_limit_s)
+    deadline_s = min(settings.deadline_s, started + settings.time_limit_s)
+    settings = replace(settings, should_stop=should_stop, deadline_s=deadline_s)
     solve = find_strategy(strategy)
     problem, unplanned = prepare(workload, profiles, settings)
     if unplanned and (settings.infeasible == "fail" or not problem.fragments):
         raise InfeasibleError(unplanned)
     draft = solve(problem, settings, progress or _silent)
-    plan = _finish(problem, draft, workload, profiles, strategy, settings)
+    try:
+        plan = _finish(problem, draft, workload, profiles, strategy, settings)
+    except DoesNotFitError as error:
+        plan = _fitting(problem, draft, workload, profiles, strategy, settings, error)
     plan = replace(plan, unplanned=tuple(unplanned))
     plan = replace(plan, provenance=replace(plan.provenance, seconds=time.perf_counter() - started))
     verdict = laws.verify(plan, workload, profiles)
@@ -256,6 +263,40 @@ def _survivals(profile: Profile) -> list[tuple[int, float]]:
     return [(item.layer, item.survival) for item in profile.exits or ()]
 
 
+def _fitting(
+    problem: Problem,
+    draft: Draft,
+    workload: Workload,
+    profiles: Sequence[Profile],
+    strategy: str,
+    settings: PlanSettings,
+    error: DoesNotFitError,
+) -> Plan:
+    """A dearer plan of fewer, larger instances that the GPUs hold: `graft`, with a price on every instance.
+
+    Memory and MPS clients are asked for by the instance. Raises the error where share is short, which a plan
+    of more share does not cure, and where nothing that was tried fits either.
+    """
+    if any(item["share_needed_by_all_pct"] > item["share_there_pct"] for item in error.missing):
+        raise error
+    graft = find_strategy("graft")
+    for tried, extra in enumerate(INSTANCE_PRICES):
+        if settings.stopped:
+            break
+        # Where the search took all the time there was, a second for each try is worth an answer.
+        left = (settings.deadline_s - time.perf_counter()) / (len(INSTANCE_PRICES) - tried)
+        hurried = replace(settings, time_limit_s=max(1.0, min(left, settings.time_limit_s)))
+        menus = {model: menu.dearer(extra) for model, menu in problem.menus.items()}
+        other = graft(replace(problem, menus=menus), hurried, _silent)
+        notes = {**draft.notes, "instance_price": extra}
+        other = replace(other, lower_bound=draft.lower_bound, notes=notes)
+        try:
+            return _finish(problem, other, workload, profiles, strategy, settings)
+        except DoesNotFitError:
+            continue
+    raise DoesNotFitError(error.missing, tried=True)
+
+
 def _finish(
     problem: Problem,
     draft: Draft,
@@ -290,8 +331,11 @@ def _finish(
             )
         )
     placement: tuple[Placed, ...] = ()
+    notes = draft.notes
     if workload.gpus is not None:
-        placement = place(stages, workload.gpus, profiles)
+        found = placement_of(stages, workload.gpus, profiles, seed=settings.seed)
+        placement = found.placed
+        notes = {**notes, "placement": {"gpus": found.gpus, "least_gpus": found.least_gpus}}
     costs = {(profile.model, profile.gpu): profile.cost_per_share for profile in profiles}
     share = float(sum(stage.instances * stage.share * costs[stage.model, stage.gpu] for stage in stages))
     bound = max(draft.lower_bound or 0.0, quick_bound(problem))
@@ -318,7 +362,7 @@ def _finish(
                 "threads": settings.threads,
                 "queueing": settings.queueing,
                 **({"memory_limit_mb": settings.memory_limit_mb} if settings.memory_limit_mb else {}),
-                **draft.notes,
+                **notes,
             },
         ),
     )

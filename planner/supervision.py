@@ -1,10 +1,9 @@
 """A search that is watched: it reports at least every second, and ends when it has to, listening or not.
 
 The search works in a thread of its own. The calling thread hands its reports on (a listener is never called
-from anywhere else), repeats the last one where there is nothing new, and looks at the clock, at the
-caller's wish to stop and at the memory in use. A search that does not end soon after it was told to is left
-behind, and its best draft so far is taken: much of what takes long happens inside libraries that cannot be
-interrupted.
+from anywhere else), repeats the last one where there is nothing new, and looks at the clock, at the caller's
+wish to stop and at the memory in use. A search that does not end soon after it was told to is left behind,
+and its best draft so far is taken: much of what takes long happens in libraries that cannot be interrupted.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from rich.table import Table
 from planner.budgeting import BudgetUse
 from planner.comparing import Row
 from planner.errors import DoesNotFitError, InfeasibleError, InputError
+from planner.plan import Plan
 from planner.planning import TOGETHER
 from planner.problem import Progress, ProgressReport
 
@@ -116,6 +118,49 @@ def describe(report: Progress) -> str:
     if report.gap is not None:
         parts.append(f"gap {100 * report.gap:.2f} %")
     return ", ".join(parts)
+
+
+def deadline_s(time_limit_s: float) -> float:
+    """When a time limit ends that began with this process, on the clock of `time.perf_counter`.
+
+    Starting Python and loading libraries takes its part, but never more than half of the limit.
+    """
+    age_s = 0.0
+    try:
+        with open("/proc/self/stat", encoding="ascii") as stat:
+            began_ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - began_ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        age_s = 0.0  # a system that does not say: the limit begins here
+    return time.perf_counter() + max(time_limit_s - max(0.0, age_s), time_limit_s / 2)
+
+
+def how_it_ended(plan: Plan) -> list[str]:
+    """Lines on what was proven of which program, and on what ended the search; none for heuristics."""
+    lines = []
+    proof, ended = (plan.provenance.settings.get(key) for key in ("proof", "ended"))
+    if proof:
+        lines.append(f"one shared stage a route (5.2): {_proven(proof)}; {_limit_of(proof)}")
+    if ended:
+        every = {
+            "objective": plan.objective.share,
+            "lower_bound": plan.lower_bound,
+            "gap": plan.gap,
+            "status": plan.status,
+        }
+        lines.append(f"every valid plan: {_proven(every)}; {_limit_of(ended)}")
+    return lines
+
+
+def _proven(proof: dict[str, Any]) -> str:
+    gap = "" if proof["gap"] is None else f", gap {100 * proof['gap']:.2f} %"
+    return (
+        f"share {_number(proof['objective'])}, bound {_number(proof['lower_bound'])}{gap}, {proof['status']}"
+    )
+
+
+def _limit_of(ended: dict[str, Any]) -> str:
+    return f"limit: {ended['limit'] or 'none'} ({ended['detail']})"
 
 
 def table_of(rows: Sequence[Row]) -> Table:

@@ -19,7 +19,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -33,6 +33,9 @@ from runtime.reconcile import Post, Signature, check_assignment, reconcile, want
 from runtime.service_client import Node, ServiceClient
 from runtime.shares import remove_stale
 from runtime.transport import machine
+
+if TYPE_CHECKING:
+    from runtime.agent_ray import RayNursery
 
 # A gateway that has not asked for this long is not there any more, and nobody waits for its word.
 GATEWAY_GONE_S = 60.0
@@ -88,6 +91,7 @@ class Agent:
         unix: bool = True,
         starts: int = 2,
         seed: int = 0,
+        nursery: Nursery | RayNursery | None = None,
     ) -> None:
         self.name = name
         self.session = uuid.uuid4().hex[:8]
@@ -101,7 +105,7 @@ class Agent:
         self._sockets, self._lock = _own_directory(name, directory)
         remove_stale()
         make_room()
-        self._nursery = Nursery()
+        self._nursery = nursery or Nursery()
         self._nursery.warm_up()
         self._nest = Nest(
             agent=name,

@@ -14,7 +14,8 @@ from runtime.errors import ServingError
 class Device:
     """One GPU, or one core that plays a GPU: 100 percent of share, and `memory_mb`.
 
-    `core` is the processor core of a `cpu` device, `uuid` the CUDA GPU of any other.
+    `core` is the processor core of a `cpu` device, `uuid` the CUDA GPU of any other. In a Ray cluster
+    `ray_node` is the node that has it, and `address` where workers there listen.
     """
 
     id: str
@@ -22,6 +23,8 @@ class Device:
     memory_mb: float
     core: int | None = None
     uuid: str | None = None
+    address: str | None = None
+    ray_node: str | None = None
 
     def offer(self) -> dict[str, Any]:
         """As the service registers it."""

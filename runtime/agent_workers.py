@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
@@ -20,6 +20,9 @@ from runtime.agent_nursery import Hatchling, Nursery
 from runtime.errors import ServingError
 from runtime.reconcile import Post, Signature
 from runtime.worker import WorkerSpec
+
+if TYPE_CHECKING:
+    from runtime.agent_ray import RayHatchling, RayNursery
 
 State = Literal["starting", "ready", "draining", "failed"]
 
@@ -42,7 +45,7 @@ class Nest:
 
     agent: str
     session: str
-    nursery: Nursery
+    nursery: Nursery | RayNursery
     directory: Path
     address: str | None
     unix: bool
@@ -82,7 +85,7 @@ class SupervisedWorker:
         self._nest = nest
         self._beside = beside
         self._changed = changed
-        self._process: Hatchling | None = None
+        self._process: Hatchling | RayHatchling | None = None
         self._stopping = False
         self._task = asyncio.get_running_loop().create_task(self._supervise())
 
@@ -170,13 +173,13 @@ class SupervisedWorker:
         if not self.detail:
             self.detail = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
-    async def _start(self, device: Device) -> Hatchling:
+    async def _start(self, device: Device) -> Hatchling | RayHatchling:
         nest, signature = self._nest, self.signature
         serial = next(nest.serials)
         self.key = f"{nest.agent}-{nest.session}-{serial}"
         endpoints = [f"unix:{nest.directory / f'{serial}.sock'}"] if nest.unix else []
-        if nest.address is not None:
-            endpoints.append(f"tcp:{nest.address}:0")
+        if (address := device.address or nest.address) is not None:
+            endpoints.append(f"tcp:{address}:0")
         spec = WorkerSpec(
             key=self.key,
             model=signature.model,

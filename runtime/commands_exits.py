@@ -133,7 +133,7 @@ def watch(
     ],
     every: Annotated[float, typer.Option(min=0.1, help="Seconds a window lasts.")] = 60.0,
     windows: Annotated[int, typer.Option(min=1, help="Give up after so many windows.")] = 1_000_000,
-    method: Annotated[str, typer.Option(help="last, mean, or arima (needs statsmodels).")] = "",
+    method: Annotated[str, typer.Option(help="last, mean, or arima (the default).")] = "",
 ) -> None:
     """Wait until inputs have become easier or harder than planned with, and write the workload to plan for.
 
@@ -170,8 +170,6 @@ def watch(
             formats.write(with_survival(asked, measured.model, found), output)
     except (InputError, ServingError) as error:
         _complain(str(error), INPUT_WRONG)
-    except ModuleNotFoundError:
-        _complain("--method arima needs statsmodels: pip install statsmodels", INPUT_WRONG)
     if found is None:
         _complain("no drift", CHECK_FAILED)
 

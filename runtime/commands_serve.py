@@ -41,6 +41,13 @@ def agent(
     tcp_only: Annotated[
         bool, typer.Option("--tcp-only", help="Let workers listen on --host and on no unix socket.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Start workers as actors of this Ray cluster (`auto`, or HOST:PORT of its head) and offer "
+            "its nodes' devices. Needs regraft[ray] here and on its nodes."
+        ),
+    ] = None,
     starts: Annotated[int, typer.Option(min=1, help="How many workers may start at once.")] = 2,
     model_seed: Annotated[int, typer.Option(help="Seed of the weights of models that have none.")] = 0,
 ) -> None:
@@ -66,6 +73,7 @@ def agent(
             unix=not tcp_only,
             starts=starts,
             model_seed=model_seed,
+            ray=ray,
         )
     )
 

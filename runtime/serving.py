@@ -21,6 +21,7 @@ from planner.formats import write_bytes
 from runtime.errors import ServingError
 
 if TYPE_CHECKING:
+    from runtime.agent_ray import RayNursery
     from runtime.gateway_grpc import GrpcFront
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ class AgentSettings:
     unix: bool = True
     starts: int = 2
     model_seed: int = 0
+    ray: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,16 +79,27 @@ async def _agent(settings: AgentSettings) -> None:
     from runtime.service_client import ServiceClient
 
     key = _key(settings.key_file)
-    stop = _stop_signal()
     state_dir = settings.state_dir or Path.home() / ".local/state/regraft" / settings.name
+    nursery: RayNursery | None = None
+    if settings.ray is None:
+        devices = discover(settings.name, list(settings.gpus))
+    else:
+        from runtime.agent_ray import RayNursery, connect, devices_of
+
+        cluster = connect(settings.ray)
+        devices = devices_of(cluster, settings.name)
+        nursery = RayNursery(cluster, devices)
+    # After Ray, which has a handler of its own for the same signals.
+    stop = _stop_signal()
     agent = Agent(
         name=settings.name,
-        devices=discover(settings.name, list(settings.gpus)),
+        devices=devices,
         directory=state_dir,
         worker_address=settings.host if settings.tcp else None,
-        unix=settings.unix,
+        unix=settings.unix and nursery is None,
         starts=settings.starts,
         seed=settings.model_seed,
+        nursery=nursery,
     )
     server = HttpServer(AgentFront(agent).handle)
     client = ServiceClient(settings.service, key)

@@ -406,7 +406,9 @@ def _handling_ms(chain: Chain, device: str) -> float:
     """What a worker does for a batch besides running it: bytes to tensors, one batch, answers to bytes."""
     import torch
 
-    cut = sorted(range(chain.depth), key=lambda cut: chain.cut_bytes[cut])[chain.depth // 2]
+    # A stage begins at the model's input, or somewhere in the middle.
+    middle = sorted(range(chain.depth), key=lambda cut: chain.cut_bytes[cut])[chain.depth // 2]
+    cut = max(0, middle, key=lambda cut: chain.cut_bytes[cut])
     dtype = chain.cut_dtypes[cut]
     content = bytearray(chain.example(1, cut=cut).numpy().tobytes())
 

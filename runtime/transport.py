@@ -244,9 +244,14 @@ def bound_endpoint(listener: socket.socket) -> str:
 def machine() -> str:
     """Names this machine until it boots again: two processes that agree share one monotonic clock."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return socket.gethostname()
+    try:
+        # A container may have a monotonic clock of its own.
+        return f"{boot}/{os.readlink('/proc/self/ns/time')}"
+    except OSError:
+        return boot
 
 
 def clock_ns() -> int:

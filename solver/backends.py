@@ -9,38 +9,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import pulp
 from ortools.sat.python import cp_model
 
 from solver.compact import Kept, solve_compact, what_can_matter
-from solver.facilities import Facilities, Pattern, all_alone, alone_pattern, make_pattern, settle, total_cost
-from solver.one_stage import OneStageAnswer, solve_one_stage
+from solver.facilities import (
+    Facilities,
+    Pattern,
+    all_alone,
+    alone_pattern,
+    as_it_is,
+    everybody_alone,
+    impossible,
+    make_pattern,
+    settle,
+    total_cost,
+)
+from solver.one_stage import OneStageAnswer, infeasible, solve_one_stage
 from solver.outcome import Limit, Outcome, Status, Watch
 from solver.reference import reference_model
+from solver.statuses import CP_SAT, PULP, status_of
 from solver.steps import common_step
 
 # CP-SAT knows whole numbers alone: loads and capacities in parts of the largest load.
 PARTS = 1_000_000
+POLL_S = 0.05
 Solve = Callable[[Facilities, Watch, int, int], OneStageAnswer]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Backend:
     """A way to solve 5.2: `solve(program, watch, threads, seed)`, and what it can do.
 
-    `proves`: its lower bound is a proof; `reports`: progress during the search; `stops`: ends early when
-    told to, with its best answer; `repeats`: same seed and one thread, same answer.
+    `proves`: its lower bound is a proof; `reports`: progress during the search; `cancels`: ends early when
+    told to, with its best answer; `memory`: so it does where the watch's memory limit is passed; `repeats`:
+    same seed and one thread, same answer.
     """
 
     name: str
     solve: Solve
+    _: KW_ONLY
     proves: bool
     reports: bool
-    stops: bool
+    cancels: bool
+    memory: bool
     repeats: bool
+
+    def __call__(
+        self, program: Facilities, watch: Watch, *, threads: int = 1, seed: int = 0
+    ) -> OneStageAnswer:
+        """Solve it; where no answer exists, say so and why."""
+        if hopeless := impossible(program):
+            return infeasible(hopeless)
+        answer = self.solve(everybody_alone(program), watch, threads, seed)
+        return replace(answer, patterns=tuple(as_it_is(program, answer.patterns)))
 
 
 def _search(program: Facilities, watch: Watch, threads: int, seed: int) -> OneStageAnswer:
@@ -55,7 +81,6 @@ def _highs(program: Facilities, watch: Watch, threads: int, seed: int) -> OneSta
         everything,
         goal=math.inf,
         watch=watch,
-        time_limit_s=watch.remaining_s,
         threads=threads,
         seed=seed,
     )
@@ -70,13 +95,23 @@ def _cp_sat(program: Facilities, watch: Watch, threads: int, seed: int) -> OneSt
     if step <= 0:
         return _ended(program, None, 0.0, watch)
     model = _CpModel(program, what_can_matter(program, [], math.inf), step)
+    if watch.limit is not None:
+        return _ended(program, None, 0.0, watch)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = threads
     solver.parameters.random_seed = seed
     if math.isfinite(watch.remaining_s):
         solver.parameters.max_time_in_seconds = max(0.01, watch.remaining_s)
-    status = solver.solve(model.model, _Listener(watch, step))
-    found = model.patterns(solver) if status in (cp_model.OPTIMAL, cp_model.FEASIBLE) else None
+    with ThreadPoolExecutor(1) as pool:
+        solving = pool.submit(solver.solve, model.model, _Listener(watch, step))
+        while not solving.done():
+            wait([solving], timeout=POLL_S)
+            watch.update()
+            # More than once: a stop that comes before the search began is not heard.
+            if watch.limit is not None:
+                solver.stop_search()
+    status, _ = status_of(CP_SAT, solver.status_name(solving.result()), has_answer=True)
+    found = model.patterns(solver) if status in (Status.OPTIMAL, Status.FEASIBLE) else None
     return _ended(program, found, 0.0, watch)
 
 
@@ -85,9 +120,10 @@ def _reference(program: Facilities, watch: Watch, threads: int, seed: int) -> On
     model = reference_model(program)
     limit = watch.remaining_s if math.isfinite(watch.remaining_s) else None
     model.solve(pulp.HiGHS(msg=False, timeLimit=limit, threads=threads, random_seed=seed))
-    if model.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+    status, _ = status_of(PULP, pulp.LpSolution[model.sol_status], has_answer=True)
+    if status not in (Status.OPTIMAL, Status.FEASIBLE):
         return _ended(program, None, 0.0, watch)
-    proven = model.sol_status == pulp.LpSolutionOptimal
+    proven = status is Status.OPTIMAL
     objective = float(pulp.value(model.objective))
     return _ended(program, _named(program, model), objective if proven else 0.0, watch)
 
@@ -95,10 +131,12 @@ def _reference(program: Facilities, watch: Watch, threads: int, seed: int) -> On
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend(name="search", solve=_search, proves=True, reports=True, stops=True, repeats=True),
-        Backend(name="highs", solve=_highs, proves=True, reports=True, stops=True, repeats=True),
-        Backend(name="cp-sat", solve=_cp_sat, proves=False, reports=True, stops=True, repeats=True),
-        Backend(name="reference", solve=_reference, proves=True, reports=False, stops=False, repeats=True),
+        Backend("search", _search, proves=True, reports=True, cancels=True, memory=True, repeats=True),
+        Backend("highs", _highs, proves=True, reports=True, cancels=True, memory=True, repeats=True),
+        Backend("cp-sat", _cp_sat, proves=False, reports=True, cancels=True, memory=True, repeats=True),
+        Backend(
+            "reference", _reference, proves=True, reports=False, cancels=False, memory=False, repeats=True
+        ),
     )
 }
 
@@ -160,7 +198,7 @@ class _CpModel:
 
 
 class _Listener(cp_model.CpSolverSolutionCallback):
-    """Tells the watch of better answers, and CP-SAT of its end."""
+    """Tells the watch of better answers."""
 
     def __init__(self, watch: Watch, step: float) -> None:
         super().__init__()
@@ -169,8 +207,6 @@ class _Listener(cp_model.CpSolverSolutionCallback):
     def on_solution_callback(self) -> None:
         """CP-SAT found a better answer."""
         self._watch.update(objective=self.objective_value * self._step)
-        if self._watch.over:
-            self.stop_search()
 
 
 def _named(program: Facilities, model: Any) -> list[Pattern]:
@@ -209,8 +245,8 @@ def _ended(
 
 
 def capability_table() -> str:
-    """Who can prove, report, stop and repeat, as a Markdown table."""
-    flags = ("proves", "reports", "stops", "repeats")
+    """Who can prove, report, be cancelled, keep to a memory limit and repeat, as a Markdown table."""
+    flags = ("proves", "reports", "cancels", "memory", "repeats")
     lines = [f"| back-end | {' | '.join(flags)} |", "|---|" + "---|" * len(flags)]
     for backend in BACKENDS.values():
         answers = ("yes" if getattr(backend, flag) else "no" for flag in flags)

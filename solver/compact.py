@@ -74,10 +74,10 @@ def solve_compact(
     start: list[Pattern] | None = None,
     goal: float,
     watch: Watch,
-    time_limit_s: float,
     threads: int,
     seed: int,
     nodes: int | None = None,
+    looks: int | None = None,
 ) -> tuple[list[Pattern] | None, float]:
     """An answer of at most `goal` (None when none was found) and a bound on all that are."""
     count, pairs, classes = len(kept.facilities), len(kept.classes), len(program)
@@ -122,10 +122,10 @@ def solve_compact(
         start=begin,
         cutoff=goal,
         watch=watch,
-        time_limit_s=time_limit_s,
         threads=threads,
         seed=seed,
         nodes=nodes,
+        looks=looks,
     )
     if found.values is None:
         return None, found.lower_bound

@@ -82,11 +82,11 @@ class Covering:
         start: NDArray[np.float64] | None,
         *,
         watch: Watch,
-        time_limit_s: float,
         threads: int,
         seed: int,
         cutoff: float,
         nodes: int | None = None,
+        looks: int | None = None,
     ) -> Floats | None:
         """The best whole numbers found for these columns, below `cutoff`; None when there are none.
 
@@ -112,9 +112,9 @@ class Covering:
             start=start,
             cutoff=cutoff,
             watch=watch,
-            time_limit_s=time_limit_s,
             threads=threads,
             seed=seed,
             nodes=nodes,
+            looks=looks,
         )
         return found.values

@@ -71,7 +71,7 @@ def choose(
     watch: Watch,
     *,
     nodes: int,
-    time_limit_s: float,
+    looks: int,
     threads: int,
     seed: int,
 ) -> list[Pattern] | None:
@@ -89,11 +89,11 @@ def choose(
         useful.tolist(),
         None,
         watch=watch,
-        time_limit_s=time_limit_s,
         threads=threads,
         seed=seed,
         cutoff=cutoff * (1 + 1e-9),
         nodes=nodes,
+        looks=looks,
     )
     if chosen is None:
         return None

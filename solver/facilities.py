@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,43 @@ def all_alone(program: Facilities) -> list[Pattern]:
         alone_pattern(program, number)
         for number in range(len(program))
         for _ in range(int(program.members[number]))
+    ]
+
+
+def impossible(program: Facilities) -> list[int]:
+    """Classes that can neither stay alone nor join any facility: with one of them there is no answer."""
+    able = np.isfinite(program.alone)
+    for group in program.groups:
+        able[group.classes] |= np.isfinite(group.joining).any(axis=0)
+    return np.flatnonzero(~able).tolist()
+
+
+def everybody_alone(program: Facilities) -> Facilities:
+    """The same program in which everybody can stay alone, where need be at a facility of their own."""
+    if np.isfinite(program.alone).all():
+        return program
+    alone = program.alone.copy()
+    for k in np.flatnonzero(~np.isfinite(alone)).tolist():
+        alone[k] = min(pattern.cost for pattern in _single(program, k))
+    return replace(program, alone=alone)
+
+
+def as_it_is(program: Facilities, patterns: Iterable[Pattern]) -> list[Pattern]:
+    """An answer to `everybody_alone(program)` as one to the program itself."""
+    return [
+        min(_single(program, pattern.classes[0]), key=lambda single: single.cost)
+        if pattern.group == ALONE and not math.isfinite(program.alone[pattern.classes[0]])
+        else pattern
+        for pattern in patterns
+    ]
+
+
+def _single(program: Facilities, k: int) -> list[Pattern]:
+    return [
+        make_pattern(program, number, facility, {k: 1})
+        for number, group in enumerate(program.groups)
+        if k in group.classes
+        for facility in range(len(group))
     ]
 
 

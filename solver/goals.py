@@ -24,12 +24,16 @@ from solver.pool import Pool
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """How large a program may be, and how long its search may take, to be tried at all."""
+    """How large a program may be to be tried at all, and how much work its search may take.
+
+    Work is counted in nodes and in HiGHS's looks up from them (see `solver.highs`), not in seconds, so that
+    the same program gets the same effort everywhere.
+    """
 
     patterns: int
     pairs: int
     nodes: int
-    time_limit_s: float
+    looks: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,13 +59,10 @@ def reach(
     allowed = goal * (1 + 1e-9)
     if max(bound.value for bound in bounds) > allowed:
         return Verdict(proven=True)
-    time_limit_s = min(effort.time_limit_s, watch.remaining_s)
     patterns = enumerate_patterns(program, bounds[-1], allowed, effort.patterns)
     if patterns is not None:
         pool = Pool(program, patterns, allowed)
-        answer, proven = pool.solve(
-            watch, time_limit_s=time_limit_s, threads=threads, seed=seed, nodes=effort.nodes
-        )
+        answer, proven = pool.solve(watch, threads=threads, seed=seed, nodes=effort.nodes, looks=effort.looks)
     else:
         kept = what_can_matter(program, bounds, allowed)
         if len(kept.classes) > effort.pairs:
@@ -71,10 +72,10 @@ def reach(
             kept,
             goal=allowed,
             watch=watch,
-            time_limit_s=time_limit_s,
             threads=threads,
             seed=seed,
             nodes=effort.nodes,
+            looks=effort.looks,
         )
         proven = lower_bound > allowed
     if answer is not None:

@@ -6,6 +6,7 @@ reset.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from solver.outcome import Watch
+from solver.outcome import Status, Watch
+from solver.statuses import HIGHS, status_of
 
 Floats = NDArray[np.float64]
 
@@ -46,17 +48,21 @@ def quiet() -> highspy.Highs:
     return highs
 
 
-def run(highs: highspy.Highs, watch: Watch) -> bool:
+def run(highs: highspy.Highs, watch: Watch, looks: int | None = None) -> bool:
     """Run until done or until the watch says stop; False when HiGHS did not listen and was left behind.
+
+    An integer search also ends once HiGHS has looked up from its work `looks` times: with one thread that is
+    the same point on every machine, while a time limit is not.
 
     HiGHS works in a thread of its own, so that this one can report progress, and can go on when the time is
     over: HiGHS looks up from its work often, but not always often enough.
     """
     _wait_for_abandoned()
     stop = threading.Event()
+    looked = itertools.count(1)
 
     def interrupt(event: highspy.highs.HighsCallbackEvent) -> None:
-        if stop.is_set():
+        if stop.is_set() or (looks is not None and next(looked) >= looks):
             event.interrupt()
 
     callbacks = (highs.cbMipInterrupt, highs.cbSimplexInterrupt, highs.cbIpmInterrupt)
@@ -90,25 +96,27 @@ def integer_search(
     start: Floats | None,
     cutoff: float,
     watch: Watch,
-    time_limit_s: float,
     threads: int,
     seed: int,
+    time_limit_s: float = math.inf,
     nodes: int | None = None,
     gap: float = 0.0,
     target: float = -math.inf,
+    looks: int | None = None,
 ) -> Found:
     """min cost·x  s.t.  row_lower ≤ rows·x ≤ row_upper, 0 ≤ x ≤ upper, some x whole, within the time.
 
     `start` is a solution to begin with (it may be worse than the cutoff). The watch interrupts the search;
-    `nodes` limits it in a way that does not depend on the machine's speed, and it ends at a relative `gap`
-    or at a solution of at most `target`.
+    `nodes` and `looks` (see `run`) limit it in a way that does not depend on the machine's speed, and it ends
+    at a relative `gap` or at a solution of at most `target`.
     """
     _wait_for_abandoned()
     highspy.Highs.resetGlobalScheduler(True)
     highs = quiet()
     highs.setOptionValue("threads", threads)
     highs.setOptionValue("random_seed", seed)
-    highs.setOptionValue("time_limit", max(0.05, time_limit_s))
+    if math.isfinite(time_limit_s):
+        highs.setOptionValue("time_limit", max(0.05, time_limit_s))
     highs.setOptionValue("mip_rel_gap", gap)
     if math.isfinite(target):
         highs.setOptionValue("objective_target", target)
@@ -134,12 +142,13 @@ def integer_search(
         solution.col_value = start
         highs.setSolution(solution)
 
-    if not run(highs, watch):
+    if not run(highs, watch, looks):
         return Found(values=None, objective=math.inf, lower_bound=0.0)
     info = highs.getInfo()
     # What lies above the cutoff was not looked at, so a bound above it says no more than that.
     bound = float(info.mip_dual_bound) if math.isfinite(info.mip_dual_bound) else 0.0
-    if highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+    status, _ = status_of(HIGHS, highs.getModelStatus().name, has_answer=True)
+    if status is Status.INFEASIBLE:
         bound = math.inf
     if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
         return Found(values=None, objective=math.inf, lower_bound=bound)

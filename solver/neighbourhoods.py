@@ -27,8 +27,7 @@ from solver.steps import round_up
 # Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
 FRAGMENTS, FEWEST = 40, 12
 LARGER, SMALLER = 1.15, 0.8
-# The nodes are the limit that is meant; the seconds are for hopeless cases.
-EFFORT = Effort(patterns=20_000, pairs=1_500, nodes=100, time_limit_s=1.0)
+EFFORT = Effort(patterns=20_000, pairs=1_500, nodes=100, looks=100)
 DIVES = 2
 
 
@@ -118,7 +117,7 @@ class Neighbourhoods:
             cost,
             private,
             nodes=EFFORT.nodes,
-            time_limit_s=min(EFFORT.time_limit_s, private.remaining_s),
+            looks=EFFORT.looks,
             threads=self.threads,
             seed=self.seed,
         )

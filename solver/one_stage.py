@@ -14,12 +14,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from solver.diving import choose, dive
-from solver.facilities import Facilities, Pattern, all_alone, settle, total_cost
+from solver.facilities import (
+    Facilities,
+    Pattern,
+    all_alone,
+    as_it_is,
+    everybody_alone,
+    impossible,
+    settle,
+    total_cost,
+)
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, reach
 from solver.greedy import greedy
@@ -28,14 +37,12 @@ from solver.outcome import Limit, Outcome, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
-# The part of the time left that one attempt at a proof may take.
-PROVING = 0.2
 # Dives before the turns.
 DIVES = 2
-# The part of the time, and the nodes, that choosing among all patterns may take.
-CHOOSING, CHOOSING_NODES = 0.1, 100
-# The first turn's effort; every turn doubles its nodes, patterns and tries.
-FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, time_limit_s=math.inf)
+# The nodes and looks (see `solver.highs`) that choosing among all patterns may take.
+CHOOSING_NODES, CHOOSING_LOOKS = 100, 200
+# The first turn's effort; every turn may do twice as much, four times as many nodes.
+FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, looks=400)
 MOST_PATTERNS, MOST_PAIRS = 1_000_000, 40_000
 FIRST_TRIES = 8
 TURNS = 30
@@ -58,13 +65,33 @@ def solve_one_stage(
     seed: int = 0,
     keep: Callable[[Sequence[Pattern]], None] | None = None,
 ) -> OneStageAnswer:
-    """Solve 5.2 within the watch's limits; there is always an answer (everybody alone).
+    """Solve 5.2 within the watch's limits; where there is an answer at all, one is always found.
 
     `keep` is called with every better answer as it is found.
     """
-    search = _Search(program, watch, threads, seed, keep)
+    if hopeless := impossible(program):
+        return infeasible(hopeless)
+    whole = everybody_alone(program)
+    search = _Search(whole, watch, threads, seed, None)
+    if keep is not None:
+        search.keep = lambda answer: keep(as_it_is(program, answer))
     search.run(start)
-    return OneStageAnswer(patterns=tuple(search.best), outcome=_outcome(watch))
+    return OneStageAnswer(patterns=tuple(as_it_is(program, search.best)), outcome=_outcome(watch))
+
+
+def infeasible(classes: list[int]) -> OneStageAnswer:
+    """No answer, and why: these classes can be served in no way."""
+    names = ", ".join(str(k) for k in classes[:20]) + (", …" if len(classes) > 20 else "")
+    return OneStageAnswer(
+        patterns=(),
+        outcome=Outcome(
+            status=Status.INFEASIBLE,
+            limit=None,
+            detail=f"neither alone nor at any facility can these classes be served: {names}",
+            objective=math.inf,
+            lower_bound=math.inf,
+        ),
+    )
 
 
 class _Search:
@@ -135,7 +162,7 @@ class _Search:
             total_cost(self.best),
             self.watch,
             nodes=CHOOSING_NODES,
-            time_limit_s=self.watch.remaining_s * CHOOSING,
+            looks=CHOOSING_LOOKS,
             threads=self.threads,
             seed=self.seed,
         )
@@ -155,7 +182,7 @@ class _Search:
                 patterns=min(2 * effort.patterns, MOST_PATTERNS),
                 pairs=min(2 * effort.pairs, MOST_PAIRS),
                 nodes=4 * effort.nodes,
-                time_limit_s=math.inf,
+                looks=2 * effort.looks,
             )
 
     def _raise_bound(self, bounds: list[Bound], effort: Effort) -> bool:
@@ -168,7 +195,7 @@ class _Search:
             self.program,
             bounds,
             min(goal, most) if self.step > 0 else goal,
-            effort=replace(effort, time_limit_s=self.watch.remaining_s * PROVING),
+            effort=effort,
             watch=self.watch,
             threads=self.threads,
             seed=self.seed,

@@ -7,17 +7,25 @@
          Σ_i            x(i,g) ≤ clients  · used_g
          x(i,g) = 0 where the item's kind is not the GPU's; x integer, used binary
 
-Identical instances are one item with a count, so nothing is symmetric but equal GPUs, which are used in
-order. First-fit decreasing gives the first solution; CP-SAT proves it or does better within the limit.
+Kinds share nothing, so each is packed for itself. First-fit decreasing gives a first packing, patterns
+(`solver.patterns`) a bound and mostly a better one; where they are not equal, CP-SAT tries the program above.
+In it identical instances are one item with a count, so nothing is symmetric but equal GPUs, which are used in
+order.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ortools.sat.python import cp_model
+
+from solver.patterns import bin_types, fill
+
+# The part of the time for patterns; CP-SAT is not tried with more pairs of item and bin than MOST_PLACES.
+PATTERNS, MOST_PLACES = 0.7, 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,14 +68,76 @@ class Packing:
 def pack(items: Sequence[Item], bins: Sequence[Bin], *, time_limit_s: float = 5.0, seed: int = 0) -> Packing:
     """Pack all items onto the fewest bins found within the limit; what does not fit is left over.
 
-    Where CP-SAT finds no complete packing either, the answer is first-fit decreasing's, with its leftover.
+    Where no complete packing is found, the answer is first-fit decreasing's, with its leftover.
     """
-    greedy = first_fit_decreasing(items, bins)
-    if not bins:
-        return greedy
-    if greedy.complete and greedy.bins_used <= greedy.bins_bound:
-        return greedy
-    return _exact(items, bins, greedy, time_limit_s, seed) or greedy
+    counts = [[0] * len(bins) for _ in items]
+    leftover = [0] * len(items)
+    used = bound = 0
+    kinds = sorted({item.kind for item in items})
+    for position, kind in enumerate(kinds):
+        mine = [number for number, item in enumerate(items) if item.kind == kind]
+        theirs = [number for number, bin_ in enumerate(bins) if bin_.kind == kind]
+        part = _pack_kind(
+            [items[number] for number in mine],
+            [bins[number] for number in theirs],
+            time_limit_s / (len(kinds) - position) if position + 1 < len(kinds) else time_limit_s,
+            seed,
+        )
+        for number, row, left in zip(mine, part.counts, part.leftover, strict=True):
+            leftover[number] = left
+            for place, count in zip(theirs, row, strict=True):
+                counts[number][place] = count
+        used, bound = used + part.bins_used, bound + part.bins_bound
+    return Packing(
+        counts=tuple(tuple(row) for row in counts),
+        leftover=tuple(leftover),
+        bins_used=used,
+        bins_bound=bound,
+    )
+
+
+def _pack_kind(items: Sequence[Item], bins: Sequence[Bin], time_limit_s: float, seed: int) -> Packing:
+    """Items and bins are all of one kind."""
+    best = first_fit_decreasing(items, bins)
+    if not bins or (best.complete and best.bins_used <= best.bins_bound):
+        return best
+    patterns = _by_patterns(items, bins, best.bins_bound, time_limit_s * PATTERNS, seed)
+    if patterns.complete and (not best.complete or patterns.bins_used < best.bins_used):
+        best = patterns
+    best = replace(best, bins_bound=max(best.bins_bound, patterns.bins_bound))
+    if best.complete and best.bins_used <= best.bins_bound:
+        return best
+    if len(items) * len(bins) > MOST_PLACES:
+        return best
+    return _exact(items, bins, best, time_limit_s * (1 - PATTERNS), seed) or best
+
+
+def _by_patterns(
+    items: Sequence[Item], bins: Sequence[Bin], bound: int, time_limit_s: float, seed: int
+) -> Packing:
+    """The packing by patterns; everything is left over where none was found."""
+    sizes = [(bin_.share, bin_.memory, bin_.clients) for bin_ in bins]
+    types = bin_types(sizes)
+    filling = fill(
+        [item.share for item in items],
+        [item.memory for item in items],
+        [item.count for item in items],
+        types,
+        time_limit_s=time_limit_s,
+        seed=seed,
+    )
+    order = [(kind.share, kind.memory, kind.clients) for kind in types]
+    free = {size: [number for number, other in enumerate(sizes) if other == size] for size in order}
+    counts = [[0] * len(bins) for _ in items]
+    left = [item.count for item in items]
+    for kind, pattern, number in filling.patterns:
+        for _ in range(number):
+            bin_ = free[order[kind]].pop(0)
+            for i, count in enumerate(pattern):
+                here = min(count, left[i])
+                counts[i][bin_] = here
+                left[i] -= here
+    return _packing(counts, left, max(bound, filling.bins_bound), len(bins))
 
 
 def first_fit_decreasing(items: Sequence[Item], bins: Sequence[Bin]) -> Packing:
@@ -165,7 +235,7 @@ def _exact(
         [solver.value(place[i, g]) if (i, g) in place else 0 for g in range(len(bins))]
         for i in range(len(items))
     ]
-    bound = max(greedy.bins_bound, round(solver.best_objective_bound))
+    bound = max(greedy.bins_bound, math.ceil(solver.best_objective_bound - 1e-6))
     return _packing(counts, [0] * len(items), bound, len(bins))
 
 

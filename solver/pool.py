@@ -44,10 +44,9 @@ class Pool:
         self._coefficients: list[Floats] = []
 
     def solve(
-        self, watch: Watch, *, time_limit_s: float, threads: int, seed: int, nodes: int
+        self, watch: Watch, *, threads: int, seed: int, nodes: int, looks: int
     ) -> tuple[list[Pattern] | None, bool]:
         """An answer of at most `goal`, or None; and whether it is proven that there is none."""
-        began = watch.elapsed_s
         for _ in range(ROUNDS):
             relaxed = _Relaxation(self).solve(watch)
             if relaxed is None:  # stopped
@@ -61,11 +60,11 @@ class Pool:
             self._drop(np.flatnonzero(value + reduced <= self.goal), used)
             if len(self.patterns) <= FEW:
                 break
-            if watch.elapsed_s - began > time_limit_s or not self._cut():
+            if not self._cut():
                 break
         if len(self.patterns) > MOST:
             return None, False
-        return self._search(watch, time_limit_s - (watch.elapsed_s - began), threads, seed, nodes)
+        return self._search(watch, threads, seed, nodes, looks)
 
     def coefficients(self, cut: int) -> Floats:
         """⌊½ Σ_{k∈S} x_kP⌋ for every pattern."""
@@ -125,7 +124,7 @@ class Pool:
         return bool(broken)
 
     def _search(
-        self, watch: Watch, time_limit_s: float, threads: int, seed: int, nodes: int
+        self, watch: Watch, threads: int, seed: int, nodes: int, looks: int
     ) -> tuple[list[Pattern] | None, bool]:
         members = self.program.members.astype(np.float64)
         cuts = [sparse.csr_matrix(values) for values in self._coefficients]
@@ -139,10 +138,10 @@ class Pool:
             start=None,
             cutoff=self.goal,
             watch=watch,
-            time_limit_s=time_limit_s,
             threads=threads,
             seed=seed,
             nodes=nodes,
+            looks=looks,
         )
         if found.values is not None and found.objective <= self.goal:
             return self._answer(found.values), False

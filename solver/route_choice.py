@@ -24,7 +24,7 @@ from solver.route_graph import RouteGraph
 from solver.routes import EPSILON, Floats, Indices
 
 # All paths are written down up to this many; of those found so far, so many are taken, the cheapest first.
-MOST_PATHS, MOST_KNOWN = 20_000, 6_000
+MOST_PATHS, MOST_KNOWN = 12_000, 3_000
 # Parts of a class below this are rounding.
 LEAST_PART = 1e-7
 

@@ -3,5 +3,6 @@
 command.py      the command and its flow
 driving.py      when every fragment's requests are sent, and sending them
 comparing.py    observed beside simulated beside planned, fragment by fragment and stage by stage
+quiet.py        how much others used the machine meanwhile
 report.py       what is shown
 """

@@ -53,6 +53,7 @@ def bench(
     wrong, or fewer requests were on time than asked where the simulation says that they can be.
     """
     from api.bench import comparing, driving, report
+    from api.bench.quiet import Others
     from api.client import ClientError
     from api.demo import system
     from api.processes import ProcessError, family
@@ -110,12 +111,14 @@ def bench(
                     "runs": [],
                 }
                 for number, kind in enumerate(kinds):
+                    others = Others()
                     times = driving.schedule(made, demand, kind, seconds=seconds, seed=seed)
                     result = driving.send(
                         members, address, demand, times, seconds=seconds, name=f"load-{number}", show=show
                     )
                     found["runs"].append(
-                        comparing.compare(
+                        {"others_busy_pct": round(others.busy_pct(), 1)}
+                        | comparing.compare(
                             made,
                             demand,
                             profiles,

@@ -11,6 +11,9 @@ from planner.terminal import console as make_console
 
 console = make_console()
 
+# Others that use more of the processor than this make observed times theirs.
+NOISY_PCT = 5.0
+
 
 def show(found: Mapping[str, Any]) -> None:
     """One kind of arrivals: all requests, then fragments, then stages."""
@@ -18,6 +21,12 @@ def show(found: Mapping[str, Any]) -> None:
     console.rule(
         f"[bold]{found['arrivals']}: {found['requests']} requests in {found['seconds']:g} s", align="left"
     )
+    if found["others_busy_pct"] > NOISY_PCT:
+        console.print(
+            f"other processes used {found['others_busy_pct']:.0f} % of the processor meanwhile: what is "
+            "observed here is theirs as well",
+            style="yellow",
+        )
     overall = Table("", "on time", "p50", "p99", "dropped", "refused", "failed", "wrong")
     overall.add_row(
         "simulated",

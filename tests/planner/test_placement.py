@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 
 from planner import laws
 from planner.errors import DoesNotFitError
-from planner.placement import place
+from planner.placement import place, placement_of
 from planner.plan import Stage
+from planner.planning import make_plan
 from planner.workload import Gpu
-from tests.profiles import make_profile
+from tests.profiles import make_profile, make_workload
 
 PROFILE = make_profile("net", "v100", layers=6, memory=True)
 
@@ -67,3 +69,51 @@ def test_what_finds_no_place_is_named_with_what_is_short() -> None:
     (missing,) = caught.value.missing
     assert (missing["stage"], missing["instances"], missing["share_there_pct"]) == ("a", 1, 100)
     assert missing["share_needed_by_all_pct"] == 120
+
+
+def test_how_few_gpus_are_needed_is_proven() -> None:
+    gpus = [Gpu(id=f"gpu-{n}", type="v100", memory_mb=1e6) for n in range(9)]
+    pairs = [stage("a", share=40, instances=3), stage("b", share=60, instances=3)]
+    found = placement_of(pairs, gpus, [PROFILE])
+    assert (found.gpus, found.least_gpus) == (3, 3)
+    # 100 = 46 + 54 = 27 + 27 + 46: the largest first put 54 with 46 and leave four 27 to a third and fourth.
+    hard = [
+        stage("a", share=54, instances=2),
+        stage("b", share=46, instances=4),
+        stage("c", share=27, instances=4),
+    ]
+    found = placement_of(hard, gpus, [PROFILE])
+    assert (found.gpus, found.least_gpus) == (4, 4)
+
+
+def test_gpus_of_several_types_and_sizes_are_each_filled_by_their_own() -> None:
+    profiles = [PROFILE, make_profile("net", "a100", layers=6, memory=True)]
+    stages = [
+        stage("a", share=50, instances=3),
+        replace(stage("b", share=60, instances=2), gpu="a100"),
+    ]
+    each = laws.memory_mb(PROFILE, 1, 6, 1)
+    gpus = [
+        Gpu(id="small", type="v100", memory_mb=each + 1),
+        Gpu(id="large", type="v100", memory_mb=2 * each + 1),
+        Gpu(id="a-0", type="a100", memory_mb=16384.0),
+        Gpu(id="a-1", type="a100", memory_mb=16384.0),
+    ]
+    where = Counter((item.stage, item.gpu) for item in place(stages, gpus, profiles))
+    assert where == {("a", "small"): 1, ("a", "large"): 2, ("b", "a-0"): 1, ("b", "a-1"): 1}
+
+
+def test_a_plan_of_fewer_instances_is_found_when_memory_is_short() -> None:
+    profile = make_profile(layers=8, memory=True)
+    wanted = {"fragments": 8, "rates": (20.0, 80.0), "starts": (1,), "budgets": (3.0, 12.0)}
+    free = make_plan(make_workload([profile], **wanted), [profile], strategy="graft")
+    assert sum(stage.instances for stage in free.stages) == 6
+    gpus = [Gpu(id=f"gpu-{n}", type="v100", memory_mb=1150.0) for n in range(2)]
+    workload = make_workload([profile], gpus=gpus, **wanted)
+    plan = make_plan(workload, [profile], strategy="graft")
+    assert plan.provenance.settings["instance_price"] > 0
+    assert plan.lower_bound <= free.objective.share
+    assert sum(stage.instances for stage in plan.stages) <= 4
+    small = tuple(replace(gpu, memory_mb=455.0) for gpu in gpus)
+    with pytest.raises(DoesNotFitError, match="fewer, larger instances"):
+        make_plan(replace(workload, gpus=small), [profile], strategy="graft")

@@ -371,3 +371,51 @@ def test_wrong_options_are_exit_code_2(folder: Path, arguments: tuple[str, ...],
     done = regraft(folder, *arguments)
     assert done.exit_code == 2
     assert complaint in done.stderr
+
+
+def test_what_was_seen_can_be_replayed_as_it_was() -> None:
+    plan, workload = one_stage(10.0, budget_ms=100.0, rate_rps=1.0)
+    profile = flat_profile(batches={1: 10.0})
+    run = replay(plan, workload, [profile], arrivals={"f": np.array([0.5, 0.504, 2.0])}, seconds=3)
+    assert run.arrival_ms.tolist() == [500.0, 504.0, 2000.0]
+    assert run.finish_ms.tolist() == [510.0, 520.0, 2010.0]
+    nothing = replay(plan, workload, [profile], arrivals={}, seconds=3)
+    assert len(nothing.finish_ms) == 0
+
+
+def test_a_batch_that_nobody_measured_takes_a_time_between_those_of_its_neighbours() -> None:
+    plan, workload = one_stage(40.0, batch=4, budget_ms=1000.0, rate_rps=1.0)
+    profile = flat_profile(batches={1: 10.0, 4: 40.0})
+    # The first is alone; the other three wait for it, and run together.
+    arrivals = {"f": np.array([0.0, 0.001, 0.002, 0.003])}
+    ends = {
+        kind: replay(
+            plan,
+            workload,
+            [profile],
+            arrivals=arrivals,
+            seconds=1,
+            settings=SimulationSettings(batch_time=kind),
+        ).finish_ms.tolist()
+        for kind in ("taken", "between")
+    }
+    assert ends["taken"] == [10.0, 50.0, 50.0, 50.0]
+    assert ends["between"] == [10.0, 40.0, 40.0, 40.0]
+
+
+@pytest.mark.parametrize(("enforced_by", "sooner"), [("cgroup-v2", 6.0), ("pause", 15.0)])
+def test_after_a_rest_a_worker_answers_sooner(enforced_by: str, sooner: float) -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    plan = replace(plan, stages=(replace(plan.stages[0], share=25),))
+    profile = replace(
+        flat_profile(batches={1: 20.0}),
+        shares=(25,),
+        measured={"enforced_by": enforced_by, "rested_ms": {"25": 6.0}},
+    )
+    # After a long rest, at once after that, and 2 ms after the end of the one before.
+    arrivals = {"f": np.array([1.0, 1.001, 1.0 + (40.0 - sooner + 2.0) / 1000])}
+    settings = SimulationSettings(rested=True)
+    run = replay(plan, workload, [profile], arrivals=arrivals, seconds=2, settings=settings)
+    assert (run.finish_ms - 1000.0).tolist() == pytest.approx([20 - sooner, 40 - sooner, 60 - sooner])
+    plain = replay(plan, workload, [profile], arrivals=arrivals, seconds=2)
+    assert plain.finish_ms[0] == 1020.0

@@ -191,14 +191,21 @@ def assignment_of(
 class Process:
     """A command of ours, running."""
 
-    def __init__(self, command: str, arguments: list[str], directory: Path, name: str) -> None:
+    def __init__(
+        self,
+        command: str,
+        arguments: list[str],
+        directory: Path,
+        name: str,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self.port_file = directory / f"{name}.port"
         self.port_file.unlink(missing_ok=True)
         self.log = directory / f"{name}.log"
         code = f"import typer; from runtime import commands_serve; typer.run(commands_serve.{command})"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code, *arguments, "--port-file", str(self.port_file)],
+                [*prefix, sys.executable, "-c", code, *arguments, "--port-file", str(self.port_file)],
                 cwd=REPOSITORY,
                 env={**os.environ, "REGRAFT_KEY": "key-of-the-test"},
                 stdout=log,
@@ -231,12 +238,16 @@ class Cluster:
         self.processes: list[Process] = []
         self._count = 0
 
-    def agent(self, name: str = "node-a", devices: int = 1, *options: str) -> Process:
+    def agent(
+        self, name: str = "node-a", devices: int = 1, *options: str, prefix: tuple[str, ...] = ()
+    ) -> Process:
+        """An agent with so many cores as devices; `prefix` is a command that runs it."""
         gpus = [f"--gpu={name}/cpu-{k}:cpu:4000" for k in range(devices)]
         state = self.directory / f"state-{name}"
         return self._start(
             "agent",
             [f"--service={self.service.url}", f"--name={name}", f"--state-dir={state}", *gpus, *options],
+            prefix,
         )
 
     def gateway(self, *agents: Process, options: tuple[str, ...] = ()) -> Process:
@@ -262,9 +273,9 @@ class Cluster:
                 process.process.wait()
         self.service.close()
 
-    def _start(self, command: str, arguments: list[str]) -> Process:
+    def _start(self, command: str, arguments: list[str], prefix: tuple[str, ...] = ()) -> Process:
         self._count += 1
-        process = Process(command, arguments, self.directory, f"{command}-{self._count}")
+        process = Process(command, arguments, self.directory, f"{command}-{self._count}", prefix)
         self.processes.append(process)
         return process
 
@@ -351,6 +362,11 @@ class Load:
         self._result: dict[str, Any] = {}
         self._thread = threading.Thread(target=lambda: self._result.update(asyncio.run(drive(spec, samples))))
         self._thread.start()
+
+    def detail(self) -> dict[str, Any]:
+        """The whole result, once all is sent and answered."""
+        self._thread.join()
+        return self._result
 
     def result(self) -> dict[str, Any]:
         """The totals, once all is sent and answered; complaints beside them."""

@@ -83,6 +83,24 @@ def test_the_same_seed_sends_at_the_same_times(gateway: Process) -> None:
     assert counts[0] == counts[1]
 
 
+def test_it_sends_at_given_times_and_keeps_a_record_of_each_request(gateway: Process) -> None:
+    times_s = [0.1, 0.11, 0.5, 0.9]
+    result = sent(gateway.url, {**CLIENT, "times_s": times_s}, records=True)
+    [client] = result["clients"]
+    assert client["sent"] == client["answered"] == 4
+    assert "times_s" not in client
+    records = sorted(client["records"])
+    for (at_s, status, latency_ms, gateway_ms, stages), planned_s in zip(records, times_s, strict=True):
+        # Never early; late only as far as this machine is busy.
+        assert planned_s - 0.002 < at_s < planned_s + 2
+        assert status == 200
+        assert 0 < gateway_ms < latency_ms
+        [[name, queue_ms, exec_ms, batch]] = stages
+        assert (name, batch >= 1) == ("s", True)
+        assert queue_ms >= 0 < exec_ms
+    assert "records" not in sent(gateway.url)["clients"][0]
+
+
 def test_it_does_not_wait_for_answers(gateway: Process) -> None:
     # Two a batch of PAUSE_S: this is twice what the stage can do, and late ones are dropped.
     rate_rps = 4 / PAUSE_S
@@ -132,6 +150,7 @@ def test_a_fragment_that_is_not_served_counts_as_an_error(gateway: Process) -> N
         (b"[]", "file"),
         (spec_of("http://x", {**CLIENT, "rate_rps": 0}), "clients.0.rate_rps"),
         (spec_of("http://x", {**CLIENT, "speed": 1}), "clients.0.speed"),
+        (spec_of("http://x", {**CLIENT, "times_s": [2.0, 1.0]}), "clients.0.times_s"),
         (spec_of("http://x", seconds="2"), "seconds"),
         (spec_of("http://x", arrivals="bursty"), "arrivals"),
     ],

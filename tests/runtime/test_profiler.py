@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,8 +22,10 @@ from runtime import commands_measure
 from runtime.cells import Cell, profile_of
 from runtime.errors import MeasurementError, ModelError
 from runtime.models import open_chain
-from runtime.profiler import file_name, is_current, measure
+from runtime.profiler import _in_turn, file_name, is_current, measure
 from runtime.profiles import _core_of_its_own
+from runtime.stopwatch import Assignment
+from tests.runtime.cluster import wait_for
 
 # Two milliseconds a run: large enough to be timed, small enough to be quick at 25 %.
 MODEL = "tests.runtime.cuttable:blocks:3x64x64"
@@ -48,6 +53,10 @@ def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
     for field in ("device", "torch", "at", "enforced_by", "additivity_error_pct", "interval_pct"):
         assert profile.measured[field] not in (None, ""), field
     assert profile.measured["runs"] >= 3
+    # A batch of one at 25 % waits at most three quarters of its time for the quota.
+    assert set(profile.measured["rested_ms"]) == {"25", "100"}
+    assert profile.measured["rested_ms"]["100"] == 0
+    assert 0 <= profile.measured["rested_ms"]["25"] < 1000
     # At 25 %, beside a neighbour at 75 %: however noisy this machine is, it is a number.
     assert profile.measured["neighbour"]["batch"] == 4
     assert -100 < profile.measured["neighbour"]["slower_pct"]["25"] < 1000
@@ -94,6 +103,76 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
     assert (seen[0], seen[-1]) == (2, 4)
     assert largest_ms(profile) > 1e8
     assert not partial.exists()
+
+
+def test_a_command_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    arguments = [MODEL, "-o", str(tmp_path), "--batches", "1,4", "--shares", "25,100", "--seconds", "4"]
+    code = "import typer; from runtime import commands_measure; typer.run(commands_measure.profile)"
+    path = tmp_path / file_name(MODEL, "cpu")
+    partial = path.with_suffix(".partial.json")
+
+    def kept() -> list[Any]:
+        return json.loads(partial.read_text())["cells"] if partial.exists() else []
+
+    with (tmp_path / "log").open("wb") as log:
+        process = psutil.Popen([sys.executable, "-c", code, *arguments], stdout=log, stderr=log)
+        wait_for(lambda: len(kept()) >= 2, what="two measured cells")
+        [measuring] = process.children()
+        process.kill()
+        process.wait()
+    wait_for(lambda: not measuring.is_running(), what="end of the measuring process")
+    before = kept()
+    assert not path.exists()
+    # A figure nobody would measure shows that it was taken over.
+    content = json.loads(partial.read_text())
+    content["cells"][0]["processor_ms"] = [1e9 for _ in content["cells"][0]["processor_ms"]]
+    partial.write_text(json.dumps(content))
+    again = run(*arguments)
+    assert again.exit_code == 0, again.output
+    assert len(before) < 4
+    assert largest_ms(formats.read(Profile, path)) > 1e8
+    assert not partial.exists()
+
+
+def test_a_model_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    arguments = ("-o", str(tmp_path), "--batches", "1", "--shares", "100", "--seconds", "0.2", "--jobs", "2")
+    done = run("tests.runtime.cuttable:deciding", MODEL, *arguments)
+    assert done.exit_code == 2
+    assert "cannot be traced" in done.output.replace("\n", " ")
+    assert formats.read(Profile, tmp_path / file_name(MODEL, "cpu")).batches == (1,)
+
+
+def test_what_is_measured_beside_a_neighbour_is_measured_while_it_runs_and_ends_with_it() -> None:
+    assignment = Assignment(
+        model=MODEL,
+        seed=0,
+        device="cpu",
+        core=None,
+        batches=(1, 4),
+        shares=(25.0,),
+        known=(),
+        seconds=0.3,
+        min_runs=3,
+        parent=os.getpid(),
+        beside=True,
+    )
+    turn = threading.Lock()
+    told = []
+    for event in _in_turn(assignment, mps=False, halt=threading.Event(), turn=turn):
+        # From the moment the device is touched until the neighbour is gone, it is nobody else's turn.
+        assert turn.locked()
+        told.append((event["event"], event.get("batch")))
+        if event["event"] == "beside":
+            assert len(psutil.Process().children()) == 2
+    assert [name for name in told if name[0] in ("cell", "beside")] == [
+        ("cell", 1),
+        ("cell", 4),
+        ("beside", 1),
+        ("beside", 4),
+    ]
+    assert told[-1] == ("end", None)
+    assert not turn.locked()
+    assert psutil.Process().children() == []
 
 
 def test_what_another_torch_measured_is_not_used(interrupted: dict[str, Any], tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
 
 SEEDS = range(20)
-BY_PATTERNS = Effort(patterns=100_000, pairs=0, nodes=10_000, time_limit_s=20.0)
-BY_PAIRS = Effort(patterns=0, pairs=100_000, nodes=10_000, time_limit_s=20.0)
+BY_PATTERNS = Effort(patterns=100_000, pairs=0, nodes=10_000, looks=10_000)
+BY_PAIRS = Effort(patterns=0, pairs=100_000, nodes=10_000, looks=10_000)
 
 
 def ascent_of(program: Facilities) -> tuple[Bound, PackedAscent]:
@@ -99,7 +99,7 @@ def test_too_large_a_program_is_not_tried() -> None:
     program = random_program(0, classes=6)
     loose, ascent = ascent_of(program)
     bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
-    effort = Effort(patterns=0, pairs=0, nodes=10, time_limit_s=1.0)
+    effort = Effort(patterns=0, pairs=0, nodes=10, looks=10)
     verdict = reach(program, bounds, 1e4, effort=effort, watch=Watch(), threads=1, seed=0)
     assert verdict.too_large
     assert verdict.answer is None
@@ -119,7 +119,7 @@ def test_cuts_leave_every_answer_of_whole_patterns(seed: int, monkeypatch: pytes
         )
         assert patterns is not None
         pool = Pool(program, patterns, goal * (1 + 1e-9))
-        answer, proven = pool.solve(Watch(), time_limit_s=20, threads=1, seed=0, nodes=10_000)
+        answer, proven = pool.solve(Watch(), threads=1, seed=0, nodes=10_000, looks=10_000)
         assert (answer is not None) is reachable
         assert proven is not reachable
 
@@ -145,7 +145,7 @@ def test_a_dive_serves_everybody_and_choosing_makes_it_no_dearer(seed: int) -> N
     assert served(program, answer) == program.members.tolist()
     assert total_cost(answer) >= ascent.value * (1 - 1e-9)
     cost = total_cost(answer)
-    better = choose(ascent, cost, Watch(), nodes=100, time_limit_s=5, threads=1, seed=0)
+    better = choose(ascent, cost, Watch(), nodes=100, looks=1000, threads=1, seed=0)
     if better is not None:
         assert served(program, better) == program.members.tolist()
         assert ascent.value * (1 - 1e-9) <= total_cost(better) < cost

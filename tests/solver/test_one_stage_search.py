@@ -63,7 +63,7 @@ def test_what_is_left_out_is_in_no_better_answer(seed: int) -> None:
     bound = fractional_bound(program, all_alone(program), Watch())
     kept = what_can_matter(program, [bound], best)
     answer, lower = solve_compact(
-        program, kept, start=all_alone(program), goal=best, watch=Watch(), time_limit_s=20, threads=1, seed=0
+        program, kept, start=all_alone(program), goal=best, watch=Watch(), threads=1, seed=0
     )
     assert answer is not None
     assert total_cost(settle(program, answer)) == pytest.approx(best)

@@ -115,24 +115,24 @@ def test_what_is_left_out_is_in_no_better_plan(seed: int) -> None:
     assert choice.paths, "the best plan is still there"
 
 
-def test_two_halves_may_be_cheaper_than_a_whole() -> None:
-    """Three phones of 60 and two instances of 90: only a split route fills both."""
+def test_a_split_route_is_taken_where_it_is_cheaper() -> None:
+    """A hurried phone leaves half of its fast instance free, a slow instance is 45 a second too small."""
     profile = Profile(
         model="net",
         gpu="v100",
         layers=("only",),
-        batches=(1,),
-        shares=(40,),
-        latency_ms=(((1000 / 90,),),),
+        batches=(1, 4),
+        shares=(20, 50),
+        latency_ms=(((None, 1000 / 90), (40.0, None)),),  # 90 a second for 50, 100 a second for 20
     )
-    workload = Workload(
-        fragments=tuple(
-            Fragment(id=f"phone-{n}", model="net", start=0, budget_ms=30.0 + n, rate_rps=60.0)
-            for n in range(3)
-        )
-    )
+    hurried = Fragment(id="hurried", model="net", start=0, budget_ms=30.0, rate_rps=45.0)
+    patient = Fragment(id="patient", model="net", start=0, budget_ms=100.0, rate_rps=145.0)
+    workload = Workload(fragments=(hurried, patient))
     plan = make_plan(workload, [profile], strategy="optimal", settings=PlanSettings(time_limit_s=20))
-    assert plan.objective.share == plan.lower_bound == 80
+    assert plan.objective.share == plan.lower_bound == 70
+    parts = sorted(route.fraction for route in plan.routes if route.fragment == "patient")
+    assert parts == pytest.approx([45 / 145, 100 / 145])
+    assert make_plan(workload, [profile], strategy="optimal-one").objective.share == 90
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,0 +1,205 @@
+"""`regraft bench`: what is observed is laid beside what was simulated and planned, and judged by that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.bench import comparing, driving, report
+from planner import formats
+from planner.arrivals import Arrivals
+from planner.plan import Plan
+from planner.planning import make_plan
+from planner.problem import PlanSettings
+from planner.profile import Profile
+from planner.simulation import replay
+from planner.simulation_queue import SimulationSettings
+from planner.workload import Fragment, Workload
+from tests.profiles import make_profile, make_workload
+
+MODEL = "tests.runtime.tiny_models:tiny"
+NET = make_profile(layers=10)
+HOP_MS = 0.5
+
+
+@pytest.fixture(scope="module")
+def planned() -> tuple[Plan, Workload]:
+    workload = make_workload([NET], fragments=6, seed=3)
+    return make_plan(workload, [NET], strategy="graft"), workload
+
+
+def as_simulated(plan: Plan, workload: Workload, *, slower: float = 1.0) -> dict[str, Any]:
+    """What a load would tell had everything happened as the simulator says, or `slower` times as slowly."""
+    times = driving.schedule(plan, workload, Arrivals(kind="poisson"), seconds=20, seed=1)
+    settings = SimulationSettings(batch_time="between", rested=True, network_ms=HOP_MS, copy_ms=HOP_MS)
+    run = replay(plan, workload, [NET], arrivals=times, seconds=20, settings=settings)
+    visits: dict[int, list[list[Any]]] = {}
+    for stage, served in run.served:
+        sizes = {end: int(np.sum(served.end_ms == end)) for end in served.end_ms.tolist()}
+        for request, wait, end in zip(served.request, served.wait_ms, served.end_ms, strict=True):
+            batch = sizes[float(end)]
+            visits.setdefault(int(request), []).append(
+                [stage.id, float(wait) + HOP_MS, slower * stage.exec_ms, batch]
+            )
+    clients = []
+    for number, fragment in enumerate(run.fragments):
+        mine = np.flatnonzero(run.fragment == number)
+        records: list[list[Any]] = []
+        for request in mine.tolist():
+            finish = run.finish_ms[request]
+            if np.isnan(finish):
+                records.append([run.arrival_ms[request] / 1000, 504, 1.0, None, []])
+                continue
+            total = float(slower * (finish - run.arrival_ms[request]))
+            records.append([run.arrival_ms[request] / 1000, 200, total, total, visits[request]])
+        clients.append(
+            {
+                "fragment": fragment.id,
+                "model": fragment.model,
+                "start": fragment.start,
+                "sent": len(records),
+                "dropped": sum(record[1] == 504 for record in records),
+                "wrong": 0,
+                "p99_ms": None,
+                "records": records,
+            }
+        )
+    totals = {
+        "sent": sum(client["sent"] for client in clients),
+        **dict.fromkeys(("on_time_fraction", "p50_ms", "p99_ms"), None),
+        **dict.fromkeys(("dropped", "refused", "errors", "wrong"), 0),
+        "max_abs_error": 0.0,
+    }
+    return {"clients": clients, "totals": totals}
+
+
+def compared(planned: tuple[Plan, Workload], result: dict[str, Any]) -> dict[str, Any]:
+    return comparing.compare(*planned, [NET], result, arrivals="poisson", seconds=20, hop=HOP_MS, seed=0)
+
+
+def test_what_happens_as_simulated_differs_by_nothing(planned: tuple[Plan, Workload]) -> None:
+    found = compared(planned, as_simulated(*planned))
+    assert found["p99_off_pct"] == pytest.approx(0, abs=0.1)
+    assert found["observed"]["on_time_fraction"] == found["simulated"]["on_time_fraction"]
+    for item in found["fragments"]:
+        assert item["p99_off_pct"] == pytest.approx(0, abs=0.1)
+        assert item["observed"]["on_time"] == item["simulated"]["on_time"]
+        assert item["planned"]["worst_ms"] > 0
+    for stage in found["stages"]:
+        assert stage["observed"]["requests"] == stage["simulated"]["requests"]
+        assert stage["observed"]["mean_batch"] == pytest.approx(stage["simulated"]["mean_batch"])
+
+
+def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Workload]) -> None:
+    found = compared(planned, as_simulated(*planned, slower=1.25))
+    # The simulation is a fifth below what was observed.
+    assert found["p99_off_pct"] == pytest.approx(-20, abs=0.1)
+    assert found["observed"]["on_time_fraction"] < found["simulated"]["on_time_fraction"]
+
+
+def test_a_hop_is_what_single_requests_wait(planned: tuple[Plan, Workload]) -> None:
+    plan, workload = planned
+    times = driving.one_at_a_time(plan, workload)
+    every = sorted(at_s for some in times.values() for at_s in some)
+    slowest_s = max(sum(s.exec_ms for s in plan.stages if s.id in r.stages) for r in plan.routes) / 1000
+    assert min(np.diff(every)) > 0.04
+    assert len(every) == driving.WARM_UP_EACH * len(workload.fragments)
+    assert every[-1] < len(every) * (slowest_s + 0.06)
+    visits = [["s", wait_ms, 3.0, 1] for wait_ms in (0.4, 0.5, 9.0)]
+    records = [[0.0, 200, 4.0, 4.0, [visit]] for visit in visits]
+    assert comparing.hop_ms({"clients": [{"records": records}]}) == 0.5
+    assert comparing.hop_ms({"clients": []}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("observed", "simulated", "wrong", "kept"),
+    [
+        (0.9995, 1.0, 0, True),
+        (0.99, 1.0, 0, False),  # it could have been
+        (0.80, 0.82, 0, True),  # nobody had promised more
+        (1.0, 1.0, 1, False),
+        (None, None, 0, False),
+    ],
+)
+def test_a_promise_is_broken_only_where_it_could_be_kept(
+    observed: float | None, simulated: float | None, wrong: int, kept: bool
+) -> None:
+    found = {
+        "arrivals": "paced",
+        "observed": {"on_time_fraction": observed, "wrong": wrong},
+        "simulated": {"on_time_fraction": simulated},
+        "p99_off_pct": 1.0,
+    }
+    assert report.judge(found, 0.999) is kept
+
+
+def regraft(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from api.command_line import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) -> None:
+    measured = regraft(
+        *("profile", MODEL, "-o", str(tmp_path), "--batches", "1,2", "--shares", "50,100", "--seconds", "0.5")
+    )
+    assert measured.returncode == 0, measured.stderr
+    [profile_file] = tmp_path.glob("*.cpu.json")
+    profile = formats.read(Profile, profile_file)
+    workload = Workload(
+        fragments=tuple(
+            Fragment(id=f"phone-{start}", model=MODEL, start=start, budget_ms=3000.0, rate_rps=10.0, count=2)
+            for start in (0, 1)
+        )
+    )
+    plan = make_plan(workload, [profile], strategy="graft", settings=PlanSettings(queueing="poisson"))
+    formats.write(workload, tmp_path / "workload.json")
+    formats.write(plan, tmp_path / "plan.json")
+    # A record of arrivals of one's own: one a second, but for a crowd in the middle.
+    (tmp_path / "arrivals.txt").write_text("".join(f"{at_s}\n" for at_s in (0, 1, 2, 2.01, 2.02, 3, 4)))
+    done = regraft(
+        *("bench", str(tmp_path / "plan.json"), "--workload", str(tmp_path / "workload.json")),
+        *("--profile", str(profile_file), "--seconds", "2", "--on-time", "0.9"),
+        *("--arrivals", "paced", "--arrivals", str(tmp_path / "arrivals.txt")),
+        *("--output", str(tmp_path / "bench.json")),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the promise was kept" in done.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["format"] == "regraft.bench/v1"
+    assert found["hop_ms"] > 0
+    paced, recorded = found["runs"]
+    assert (paced["arrivals"], recorded["arrivals"]) == ("paced", str(tmp_path / "arrivals.txt"))
+    assert paced["requests"] == 80
+    for run in (paced, recorded):
+        assert run["requests"] > 30
+        assert run["observed"]["wrong"] == run["observed"]["errors"] == 0
+        assert run["observed"]["on_time_fraction"] > 0.9
+        assert 0 <= run["others_busy_pct"] <= 100
+        assert {item["fragment"] for item in run["fragments"]} == {"phone-0", "phone-1"}
+        for item in run["fragments"]:
+            assert item["simulated"]["p99_ms"] > 0
+            assert 0 < item["observed"]["p50_ms"] <= item["observed"]["p99_ms"]
+        assert sum(stage["observed"]["requests"] for stage in run["stages"]) >= run["requests"]
+
+
+def test_a_gateway_that_is_not_there_is_named(planned: tuple[Plan, Workload], tmp_path: Path) -> None:
+    plan, workload = planned
+    formats.write(plan, tmp_path / "plan.json")
+    formats.write(workload, tmp_path / "workload.json")
+    formats.write(NET, tmp_path / "profile.json")
+    done = regraft(
+        *("bench", str(tmp_path / "plan.json"), "--workload", str(tmp_path / "workload.json")),
+        *("--profile", str(tmp_path / "profile.json"), "--gateway", "http://127.0.0.1:1"),
+    )
+    assert done.returncode == 1
+    assert "gateway http://127.0.0.1:1" in done.stdout
+    wrong = regraft("bench", str(tmp_path / "plan.json"), "--workload", str(tmp_path / "nothing.json"))
+    assert wrong.returncode == 2
