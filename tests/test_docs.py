@@ -38,7 +38,7 @@ def blocks(page: Path) -> list[tuple[str, str | None, str]]:
 
 def commands(page: Path) -> list[str]:
     """Every line of a page's blocks that is a `regraft` command, without comments and what is piped to."""
-    text = page.read_text()
+    text = re.sub(r"\s*\\\n\s*", " ", page.read_text())  # a command may go on in the next line
     found = []
     for line in text.splitlines():
         if not re.match(r"(    )?regraft [a-z]", line):
