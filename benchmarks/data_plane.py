@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -46,6 +46,14 @@ IN_FLIGHT = 16
 SIZES = {"600 KB": 3 * 224 * 224 * 4, "8 KB": 2 * 32 * 32 * 4}
 # Reading an answer's JSON is work for the client: so it is done for a sample of the answers only.
 _READ_EVERY = 64
+
+
+class Seen(NamedTuple):
+    """An answer: its latency, the bytes copied for it where that was read, and when it came."""
+
+    latency_ms: float
+    copied: float | None
+    at: float
 
 
 class Null(nn.Module):
@@ -199,9 +207,9 @@ def _null(url: str, request: list[bytes], seconds: float, pid: int | None = None
     figures = {
         "client_cpu_us": round(own / requests * 1e6, 1),
         "requests_per_s": round(statistics.median(len(r) / seconds for r in rounds), 1),
-        "p50_ms": round(statistics.median(latency for r in rounds for latency, _ in r), 3),
+        "p50_ms": round(statistics.median(latency for r in rounds for latency, _, _ in r), 3),
     }
-    copied = [copied for r in rounds for _, copied in r if copied is not None]
+    copied = [copied for r in rounds for _, copied, _ in r if copied is not None]
     if pid is not None:
         figures["gateway_cpu_us"] = round(spent / requests * 1e6, 1)
         figures["copied_bytes"] = statistics.median(copied)
@@ -215,7 +223,9 @@ def _throughput(gateway: Process, model: str, batch: int, seconds: float) -> dic
     for _ in range(ROUNDS):
         bare.append(_bare(model, batch, seconds)[0])
         replies = _drive(gateway.url, request, in_flight=3 * batch, seconds=seconds)
-        served.append(len(replies) / seconds)
+        # From the first batch's answers to the last one's: how many batches end in `seconds` is chance.
+        times = [seen.at for seen in replies]
+        served.append((len(times) - batch) / (max(times) - min(times)))
     return {
         "batch": batch,
         "bare_per_s": round(statistics.median(bare), 2),
@@ -231,7 +241,7 @@ def _light_load(gateway: Process, model: str, seconds: float) -> dict[str, float
         for name, into in (("whole", whole), ("split", split)):
             request = _request(gateway.url, model, f"{model}-{name}")
             replies = _drive(gateway.url, request, in_flight=1, seconds=seconds)
-            into.append(statistics.median(latency for latency, _ in replies))
+            into.append(statistics.median(latency for latency, _, _ in replies))
     return {
         "bare_p50_ms": round(statistics.median(bare), 3),
         "served_p50_ms": round(statistics.median(whole), 3),
@@ -270,20 +280,16 @@ def _request(url: str, model: str, fragment: str | None = None) -> list[bytes]:
     return GatewayClient(url).request(model, open_chain(model).example(1).numpy(), parameters)
 
 
-def _drive(
-    url: str, request: list[bytes], *, in_flight: int, seconds: float
-) -> list[tuple[float, float | None]]:
-    """(latency in ms, bytes copied where it was read) of each answer while `in_flight` were kept going."""
+def _drive(url: str, request: list[bytes], *, in_flight: int, seconds: float) -> list[Seen]:
+    """Each answer that came while `in_flight` requests were kept going."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_keep_going(url, request, in_flight, seconds))
 
 
-async def _keep_going(
-    url: str, request: list[bytes], in_flight: int, seconds: float
-) -> list[tuple[float, float | None]]:
+async def _keep_going(url: str, request: list[bytes], in_flight: int, seconds: float) -> list[Seen]:
     client = GatewayClient(url)
     await client.open(in_flight)
-    results: list[tuple[float, float | None]] = []
+    results: list[Seen] = []
     begin = time.monotonic() + 0.3  # what comes before is warm-up
     end = begin + seconds
 
@@ -294,7 +300,7 @@ async def _keep_going(
             if reply.status != 200:
                 raise RuntimeError(f"{reply.status}: {reply.problem()}")
             if begin <= reply.at < end:
-                results.append(((reply.at - sent) * 1000, _copied(reply, len(results))))
+                results.append(Seen((reply.at - sent) * 1000, _copied(reply, len(results)), reply.at))
             if reply.at < end:
                 send()
 
