@@ -56,6 +56,8 @@ BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
+# With so many classes a model is tried as a fluid beside the programs, for this part of its time.
+FLUID_CLASSES, FLUID = 200, 0.1
 # Time kept for naming, verifying and writing the routes, for each fragment.
 RESERVE_S = 2.5e-5
 
@@ -181,6 +183,10 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
     for model, quick in _by_model(problem, gslice_plus(problem, settings, _ignore)).items():
         board.keep(model, quick)
     board.tell_all("first plan", bound=quick_bound(problem))
+    for part in parts if any_number else []:
+        if len(part.demands) > FLUID_CLASSES:
+            share = FLUID / len(parts) * settings.time_limit_s
+            _try_fluid(part, settings, time.perf_counter() + share, board)
     heuristic = graft(problem, _hurried(settings), lambda report: board.tell_all(report.phase))
     warm = {model: board.keep(model, draft) for model, draft in _by_model(problem, heuristic).items()}
     for part in parts:
@@ -190,7 +196,7 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
-        enough = _price(part, warm[part.model]) if any_number else math.inf
+        enough = _price(part, board.drafts[part.model]) if any_number else math.inf
         _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
@@ -199,6 +205,16 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         board.keep(part.model, best)
         board.tell(part.model, "done", math.inf, bound)
     return board.draft()
+
+
+def _try_fluid(part: ModelPart, settings: PlanSettings, ends: float, board: _Scoreboard) -> None:
+    """Design section 5.4 as one more way to a plan: cheap where counts are large."""
+    numbers = [number for demand in part.demands for number in demand.members]
+    found = fluid_draft(board.problem, part.model, numbers, settings, ends)
+    if found is not None:
+        draft = board.keep(part.model, found[0])
+        step = common_step(set(part.menu.prices.tolist()))
+        board.tell(part.model, "fluid", _price(part, draft), round_up(found[1], step))
 
 
 def _hurried(settings: PlanSettings) -> PlanSettings:
