@@ -64,7 +64,8 @@ def test_a_database_of_an_earlier_version_is_upgraded_and_used(
     schema.check(database)
     database.close()
 
-    service = start_service(database=url)
+    # These databases grow old; their Idempotency-Keys are to be remembered nevertheless.
+    service = start_service(database=url, idempotency_days=36_500)
     with Client(service.address, key) as client:
         (workload,), (profile,) = client.workloads(), client.profiles()
         assert client.workload(workload.id) == WORKLOAD

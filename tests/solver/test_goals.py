@@ -175,6 +175,6 @@ def test_where_no_pattern_is_cheap_enough_the_goal_is_out_of_reach() -> None:
     patterns = enumerate_patterns(program, worthless, 11.0, 1000)
     assert patterns is not None
     assert len(patterns) == 0
-    answer, proven = Pool(program, patterns, 11.0).solve(Watch(), time_limit_s=5, threads=1, seed=0, nodes=10)
+    answer, proven = Pool(program, patterns, 11.0).solve(Watch(), threads=1, seed=0, nodes=10, looks=10)
     assert answer is None
     assert proven
