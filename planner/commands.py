@@ -24,6 +24,7 @@ from planner.terminal import (
     CHECK_FAILED,
     NO_PLAN,
     budget_table,
+    collect_seldom,
     console,
     deadline_s,
     describe,
@@ -124,6 +125,7 @@ def plan(
         memory_limit_mb=memory_limit_mb,
         deadline_s=deadline_s(time_limit),
     )
+    collect_seldom()
     with exit_codes(workload):
         demand = formats.read(Workload, workload)
         profiles = formats.read_profiles(profile)
@@ -162,6 +164,7 @@ def verify(
     The checks share no code with the strategies, and take plans from anywhere. With --explain, where
     every budget goes is shown as a table, and stands in the verdict under "budgets".
     """
+    collect_seldom()
     with exit_codes():
         judged = formats.read(Plan, plan)
         demand = formats.read(Workload, workload)
@@ -209,6 +212,7 @@ def compare(
         queueing=queueing,
     )
     names = [name.strip() for name in strategies.split(",") if name.strip()]
+    collect_seldom()
     with exit_codes(workload):
         if not names:
             complaint = Complaint(

@@ -59,7 +59,7 @@ MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
 # With so many classes a model is tried as a fluid beside the programs, for this part of its time.
 FLUID_CLASSES, FLUID = 200, 0.1
 # Time kept for naming, verifying and writing the routes, for each fragment.
-RESERVE_S = 2.5e-5
+RESERVE_S = 2.7e-5
 
 
 def optimal(problem: Problem, settings: PlanSettings, progress: ProgressReport) -> Draft:
