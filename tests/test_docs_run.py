@@ -298,7 +298,9 @@ def test_service_and_machines_can_be_followed(reader: Reader, monkeypatch: pytes
         assert "node-a\tlive" in told
         assert "node-b\tlive" in told
 
-        wait_for(lambda: httpx.get(f"{gateway}/v2/health/ready").status_code == 200, what="routed plan")
+        wait_for(
+            lambda: httpx.get(f"{gateway}/v2/health/ready", timeout=30).status_code == 200, what="routed plan"
+        )
         client = {"fragment": "phone-0", "model": TINY, "start": 0, "rate_rps": 10.0, "budget_ms": 20_000.0}
         spec = {"gateway": gateway, "seconds": 1, "clients": [client]}
         (reader.folder / "spec.json").write_text(json.dumps(spec))
@@ -308,7 +310,10 @@ def test_service_and_machines_can_be_followed(reader: Reader, monkeypatch: pytes
         reader.values = {**gateway_values, **reader.values, "node-a": "node-c"}
         own = ("--state-dir", "node-c", "--gpu=node-c/cpu-0:cpu:4000")
         with reader.serving(next(runtime), *own), reader.serving(next(runtime)) as other:
-            wait_for(lambda: httpx.get(f"{other}/v2/health/ready").status_code == 200, what="second gateway")
+            wait_for(
+                lambda: httpx.get(f"{other}/v2/health/ready", timeout=30).status_code == 200,
+                what="second gateway",
+            )
         reader.run(next(runtime))  # load
         assert [*runtime] == []
         totals = json.loads((reader.folder / "loaded.json").read_text())["totals"]
@@ -317,7 +322,9 @@ def test_service_and_machines_can_be_followed(reader: Reader, monkeypatch: pytes
 
         names = {"workload": formats.read(Workload, reader.folder / "workload.json"), "profile": profile}
         exec(python_of("service").replace("http://127.0.0.1:8080", address), {**names, "key": key})
-        told = httpx.get(f"{address}/v1/deployments/current", headers={"Authorization": f"Bearer {key}"})
+        told = httpx.get(
+            f"{address}/v1/deployments/current", timeout=30, headers={"Authorization": f"Bearer {key}"}
+        )
         assert told.json()["generation"] == 4
     assert [*machines] == []
 
@@ -350,9 +357,9 @@ def test_postgresql_can_be_followed(reader: Reader, postgres_server: str) -> Non
     reader.run(upgrade)
     key = reader.run(create).strip()
     with reader.serving(serve, "--port", "0") as address:
-        assert httpx.get(f"{address}/readyz").status_code == 200
+        assert httpx.get(f"{address}/readyz", timeout=30).status_code == 200
         headers = {"Authorization": f"Bearer {key}"}
-        assert httpx.get(f"{address}/v1/plans", headers=headers).status_code == 200
+        assert httpx.get(f"{address}/v1/plans", timeout=30, headers=headers).status_code == 200
 
 
 @pytest.mark.gpu
