@@ -9,6 +9,8 @@ mean. What counts is the mean absolute error, one window ahead, beside the true 
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from planner.forecasting import LEAST_WINDOWS, Method, Window, forecast
@@ -37,6 +39,9 @@ def series(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     print("| survival | answered a window | " + " | ".join(METHODS) + " |")
     totals = dict.fromkeys(METHODS, 0.0)
     for answered in (200, 2000):

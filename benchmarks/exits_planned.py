@@ -13,7 +13,7 @@ second cost, at one batch size each. `hardness`: the share for the same load as 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -182,4 +182,9 @@ def replayed(plan: Plan, workload: Workload, true: Profile) -> float:
 
 
 if __name__ == "__main__":
-    {"batches": batches, "hardness": hardness, "together": together, "forecast": forecast}[sys.argv[1]]()
+    tables = {"batches": batches, "hardness": hardness, "together": together, "forecast": forecast}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=tables)
+    tables[parser.parse_args().table]()

@@ -17,9 +17,9 @@ Answers are checked one by one.
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -153,6 +153,13 @@ def check(stage, inputs: torch.Tensor, found, leaving: torch.Tensor) -> None:  #
 
 
 if __name__ == "__main__":
+    steps = {"train": train, "stages": stages}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("directory", type=Path, help="of the weights and ramps")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    os.environ["REGRAFT_WEIGHTS"] = sys.argv[2]
-    {"train": train, "stages": stages}[sys.argv[1]](Path(sys.argv[2]))
+    os.environ["REGRAFT_WEIGHTS"] = str(options.directory)
+    steps[options.step](options.directory)

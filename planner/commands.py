@@ -133,7 +133,8 @@ def plan(
             try:
                 made = make_plan(demand, profiles, strategy=strategy, settings=settings, progress=show)
             except DoesNotFitError as error:
-                raise DoesNotFitError(error.missing, would_fit(demand, profiles, settings)) from None
+                help_ = would_fit(demand, profiles, settings)
+                raise DoesNotFitError(error.missing, help_, tried=error.tried) from None
         formats.write(made, output)
     notes.print(table_of([row_of(made)]))
     for model, said in made.provenance.settings.get("exits", {}).items():

@@ -73,6 +73,7 @@ class DoesNotFitError(PlannerError):
     ) -> None:
         self.missing = missing
         self.would_help = would_help
+        self.tried = tried
         count = sum(int(item["instances"]) for item in missing)
         stages = ", ".join(str(item["stage"]) for item in missing[:5])
         others = "; nor did plans of fewer, larger instances fit" if tried else ""

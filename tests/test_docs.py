@@ -69,6 +69,19 @@ def test_a_command_is_one_with_all_its_options(command: str) -> None:
     node.make_context(node.name, words, parent=parent)
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_commands_within_the_text_are_ones_with_these_options(page: Path) -> None:
+    for told in re.findall(r"`regraft ([a-z][^`]*)`", page.read_text()):
+        node: Any = get_command(regraft)
+        parent = click.Context(node, info_name="regraft")
+        words = told.split()
+        while hasattr(node, "get_command") and words and words[0].isalpha():
+            node = node.get_command(parent, words.pop(0))
+            assert node is not None, told
+        known = {option for parameter in node.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_a_page_can_be_followed_from_top_to_bottom(name: str, tmp_path: Path) -> None:
@@ -113,7 +126,7 @@ def test_every_setting_is_in_the_table() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in PAGES:
+    for page in [ROOT / "README.md", *PAGES]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             generated = page.name == "index.md" and target.startswith("reference/")
             assert generated or (page.parent / target).exists(), (page.name, target)
