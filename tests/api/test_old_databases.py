@@ -75,7 +75,7 @@ def test_a_database_of_an_earlier_version_is_upgraded_and_used(
         assert current is not None
         assert current.rollback_of == 1
         assert {item.reason for item in current.not_running} == {"node_gone"}
-        finished = [run for run in client.runs() if run.plan]
+        waiting, *finished = client.runs()
         assert sorted(run.strategy for run in finished) == ["graft", "gslice"]
         for run in finished:
             assert [event.data["state"] for event in client.events(run.id) if event.kind == "state"] == [
