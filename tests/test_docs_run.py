@@ -405,6 +405,8 @@ def test_a_benchmark_takes_the_options_the_pages_give_it(name: str, monkeypatch:
         for page in pages
         for command in re.findall(rf"python -m benchmarks\.{name}\b[^\n`#]*", page.read_text())
     ]
+    # Another test may have imported it, and runpy warns of that.
+    monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
     for command in told:
         monkeypatch.setattr(sys, "argv", shlex.split(re.split(r"\s{2,}", command)[0])[2:])
         with pytest.raises(Understood):
