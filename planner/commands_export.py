@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from planner import formats
 from planner.commands import ProfileFiles, Queueing, WorkloadFile
 from planner.errors import Complaint, InputError
-from planner.placement import MAX_CLIENTS, instance_memory_mb
+from planner.placement import MAX_CLIENTS, instance_memory_mb, packing_program
 from planner.plan import Plan
 from planner.planning import prepare
 from planner.problem import PlanSettings
@@ -24,8 +23,6 @@ from planner.workload import Workload
 
 # Larger programs are no longer something to read, and writing them takes minutes.
 MOST_PAIRS, MOST_PATHS = 500_000, 100_000
-# Thousandths of a percent and of a megabyte: whole numbers, never rounded in our favour.
-UNIT = 1000
 
 
 class Program(StrEnum):
@@ -120,22 +117,10 @@ def _packing(plan: Path | None, demand: Workload, profiles: Sequence[Profile]) -
     for stage in stages:
         if (stage.model, stage.gpu) not in by_type:
             _wrong("--profile", f"has none of {stage.model} on {stage.gpu}", "every profile of the plan")
-    from solver.packing import Bin, Item
     from solver.reference import reference_packing
 
-    items = [
-        Item(
-            kind=stage.gpu,
-            share=math.ceil(stage.share * UNIT - 1e-6),
-            memory=math.ceil(instance_memory_mb(by_type[stage.model, stage.gpu], stage) * UNIT - 1e-6),
-            count=stage.instances,
-        )
-        for stage in stages
-    ]
-    bins = [
-        Bin(kind=gpu.type, share=100 * UNIT, memory=math.floor(gpu.memory_mb * UNIT), clients=MAX_CLIENTS)
-        for gpu in demand.gpus
-    ]
+    memory = [instance_memory_mb(by_type[stage.model, stage.gpu], stage) for stage in stages]
+    items, bins = packing_program(stages, memory, demand.gpus, max_clients=MAX_CLIENTS)
     return reference_packing(items, bins)
 
 

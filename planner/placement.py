@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.errors import DoesNotFitError
 from planner.plan import Placed, Stage
 from planner.profile import Profile
 from planner.workload import Gpu
+
+if TYPE_CHECKING:
+    from solver.packing import Bin, Item
 
 MAX_CLIENTS = 48  # MPS clients on one GPU, Volta and later
 _UNIT = 1000  # thousandths of a percent and of a megabyte
@@ -55,23 +58,11 @@ def placement_of(
     naming the instances that found no place and what is short.
     """
     # Not on top: the solver behind it takes a second to import, and most plans are not placed.
-    from solver.packing import Bin, Item, pack
+    from solver.packing import pack
 
     by_type = {(profile.model, profile.gpu): profile for profile in profiles}
     memory = [instance_memory_mb(by_type[stage.model, stage.gpu], stage) for stage in stages]
-    items = [
-        Item(
-            kind=stage.gpu,
-            share=math.ceil(stage.share * _UNIT - 1e-6),
-            memory=math.ceil(memory_mb * _UNIT - 1e-6),
-            count=stage.instances,
-        )
-        for stage, memory_mb in zip(stages, memory, strict=True)
-    ]
-    bins = [
-        Bin(kind=gpu.type, share=100 * _UNIT, memory=math.floor(gpu.memory_mb * _UNIT), clients=max_clients)
-        for gpu in gpus
-    ]
+    items, bins = packing_program(stages, memory, gpus, max_clients=max_clients)
     packing = pack(items, bins, time_limit_s=time_limit_s, seed=seed)
     if not packing.complete:
         raise DoesNotFitError(_shortage(stages, memory, gpus, packing.leftover))
@@ -83,6 +74,28 @@ def placement_of(
                 placed.append(Placed(stage=stage.id, instance=instance, gpu=gpu.id))
                 instance += 1
     return Placement(placed=tuple(placed), gpus=packing.bins_used, least_gpus=packing.bins_bound)
+
+
+def packing_program(
+    stages: Sequence[Stage], memory_mb: Sequence[float], gpus: Sequence[Gpu], *, max_clients: int
+) -> tuple[list[Item], list[Bin]]:
+    """The stages, an instance of which takes `memory_mb` each, and the GPUs as the solver's items and bins."""
+    from solver.packing import Bin, Item
+
+    items = [
+        Item(
+            kind=stage.gpu,
+            share=math.ceil(stage.share * _UNIT - 1e-6),
+            memory=math.ceil(needed_mb * _UNIT - 1e-6),
+            count=stage.instances,
+        )
+        for stage, needed_mb in zip(stages, memory_mb, strict=True)
+    ]
+    bins = [
+        Bin(kind=gpu.type, share=100 * _UNIT, memory=math.floor(gpu.memory_mb * _UNIT), clients=max_clients)
+        for gpu in gpus
+    ]
+    return items, bins
 
 
 def instance_memory_mb(profile: Profile, stage: Stage) -> float:
