@@ -79,7 +79,7 @@ def placement_of(
 def packing_program(
     stages: Sequence[Stage], memory_mb: Sequence[float], gpus: Sequence[Gpu], *, max_clients: int
 ) -> tuple[list[Item], list[Bin]]:
-    """The stages, an instance of which takes `memory_mb` each, and the GPUs as the solver's items and bins."""
+    """Stages, each instance of which takes `memory_mb`, and GPUs, as the solver's items and bins."""
     from solver.packing import Bin, Item
 
     items = [
