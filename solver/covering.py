@@ -1,7 +1,8 @@
 """The master program over patterns, by HiGHS:  min Σ cost_P λ_P  s.t.  Σ_P x_kP λ_P ≥ m_k,  λ ≥ 0 (or whole).
 
 Columns are added as they are found. Its linear relaxation gives prices for the rows, from which new
-patterns are made (column generation); its integer program over the patterns found gives an answer.
+patterns are made (column generation); its integer program over the patterns found gives an answer. While a
+tree is searched the relaxation has further rows, whose limits change from node to node.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relaxed:
-    """The optimum of the linear relaxation: what each column is used ([columns]), each row is worth ([K])."""
+    """The optimum of the linear relaxation: what each column is used ([columns]), each row is worth ([K]).
+
+    `duals` are those of the further rows, in the order they were added.
+    """
 
     objective: float
     worth: Floats
+    duals: Floats
     used: Floats
 
 
@@ -47,18 +52,45 @@ class Covering:
         )
         self._costs: list[float] = []
         self._columns: list[tuple[NDArray[np.int32], Floats]] = []
+        self._numbers: list[int] = []  # of the columns in HiGHS, which has those of `add_row` too
+        self._further = 0
 
     def __len__(self) -> int:
         return len(self._costs)
 
     def add(
-        self, cost: float, rows: Sequence[int] | NDArray[np.intp], amounts: Sequence[float] | Floats
+        self,
+        cost: float,
+        rows: Sequence[int] | NDArray[np.intp],
+        amounts: Sequence[float] | Floats,
+        further: Floats | None = None,
     ) -> None:
-        """A column that serves `amounts[i]` of row `rows[i]`."""
+        """A column that serves `amounts[i]` of row `rows[i]`; `further`: what it adds to further rows."""
         entry = (np.asarray(rows, np.int32), np.asarray(amounts, np.float64))
         self._costs.append(cost)
         self._columns.append(entry)
+        if further is not None and further.any():
+            where = np.flatnonzero(further)
+            entry = (
+                np.concatenate([entry[0], self._rows + where]).astype(np.int32),
+                np.concatenate([entry[1], further[where]]),
+            )
+        self._numbers.append(self._highs.getNumCol())
         self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(entry[0]), *entry)
+
+    def add_row(self, coefficients: Floats, missing: float) -> None:
+        """A further row over the columns so far, without limits; what it lacks costs `missing` a unit."""
+        used = np.flatnonzero(coefficients)
+        numbers = np.array(self._numbers, np.int32)[used]
+        infinite = highspy.kHighsInf
+        self._highs.addRow(-infinite, infinite, len(used), numbers, coefficients[used])
+        row = np.array([self._rows + self._further], np.int32)
+        self._highs.addCol(missing, 0.0, infinite, 1, row, np.ones(1))
+        self._further += 1
+
+    def set_limits(self, row: int, lower: float, upper: float) -> None:
+        """Limits of a further row; ±∞ is none."""
+        self._highs.changeRowBounds(self._rows + row, lower, upper)
 
     def set_demand(self, demand: NDArray[np.intp]) -> None:
         """Serve this much of every row from here on."""
@@ -70,10 +102,12 @@ class Covering:
         """Solve the linear relaxation; the columns must be able to serve every row."""
         self._highs.run()
         solution = self._highs.getSolution()
+        dual = np.array(solution.row_dual)
         return Relaxed(
             objective=float(self._highs.getInfo().objective_function_value),
-            worth=np.maximum(0.0, np.array(solution.row_dual)),
-            used=np.array(solution.col_value),
+            worth=np.maximum(0.0, dual[: self._rows]),
+            duals=dual[self._rows :],
+            used=np.array(solution.col_value)[self._numbers],
         )
 
     def choose(
