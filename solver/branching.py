@@ -10,8 +10,6 @@ is decided which group a fragment joins.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -55,15 +53,13 @@ class Tree:
         self._near = NEAR * step if step > 0 else NEAR * 1e-2 * goal
         self._ascent = PackedAscent(program, bound, patterns, step)
         root = Node(limits={}, bound=bound.value, worth=bound.worth, duals={})
-        self._number = itertools.count()
-        self._open: list[tuple[float, int, Node]] = [(root.bound, next(self._number), root)]
-        self._next: Node | None = None
+        self._open = [root]
         self._undecided = False
 
     @property
     def proven(self) -> bool:
         """There is no answer of at most the goal."""
-        return not self._open and self._next is None and not self._undecided
+        return not self._open and not self._undecided
 
     @property
     def patterns(self) -> list[Pattern]:
@@ -73,14 +69,14 @@ class Tree:
     def search(self, nodes: int, watch: Watch) -> list[Pattern] | None:
         """Look at so many more nodes; the first answer of at most the goal that is found."""
         for _ in range(nodes):
-            if (not self._open and self._next is None) or watch.limit is not None:
+            if not self._open or watch.limit is not None:
                 break
-            node = self._next or heapq.heappop(self._open)[2]
-            self._next = None
+            # The last first: the goal rules out what is too dear, and answers are deep down.
+            node = self._open.pop()
             self.nodes += 1
             answer = self._visit(node, watch)
             if watch.limit is not None:
-                self._push(node)
+                self._open.append(node)
             if answer is not None:
                 return answer
         return None
@@ -95,7 +91,7 @@ class Tree:
         fractions = use.fractions()
         if not fractions:
             return self._answer(use)
-        sum_, value = self._choose(node, fractions)
+        sum_, value, prefer_above = self._choose(node, fractions)
         lower, upper = node.limits.get(sum_, (-math.inf, math.inf))
         below, above = (
             Node(
@@ -106,15 +102,14 @@ class Tree:
             )
             for limits in ((lower, math.floor(value)), (math.floor(value) + 1.0, upper))
         )
-        near_above = value - math.floor(value) > 0.5
-        self._next = above if near_above else below
-        self._push(below if near_above else above)
+        self._open.extend((below, above) if prefer_above else (above, below))
         return None
 
-    def _choose(self, node: Node, fractions: list[tuple[float, Sum, float]]) -> tuple[Sum, float]:
+    def _choose(self, node: Node, fractions: list[tuple[float, Sum, float]]) -> tuple[Sum, float, bool]:
         """The sum whose children exceed the node most, as far as the patterns known can tell."""
         if len(fractions) == 1:
-            return fractions[0][1:]
+            _, sum_, value = fractions[0]
+            return sum_, value, value - math.floor(value) > 0.5
         base = self._ascent.covering.relax().objective
         best = None
         for _, sum_, value in fractions[:CANDIDATES]:
@@ -125,12 +120,9 @@ class Tree:
             ]
             score = max(min(rise), 1e-3 * self._near) * max(max(rise), 1e-3 * self._near)
             if best is None or score > best[0]:
-                best = score, sum_, value
+                best = score, sum_, value, rise[1] < rise[0]
         assert best is not None
         return best[1:]
-
-    def _push(self, node: Node) -> None:
-        heapq.heappush(self._open, (node.bound, next(self._number), node))
 
     def _answer(self, use: _Use) -> list[Pattern] | None:
         """Every sum is whole, so this is an answer, and it costs no more than the relaxation.

@@ -1,8 +1,7 @@
-"""The master program over patterns, by HiGHS:  min Σ cost_P λ_P  s.t.  Σ_P x_kP λ_P ≥ m_k,  λ ≥ 0 (or whole).
+"""The master program over patterns, relaxed, by HiGHS:  min Σ cost_P λ_P  s.t.  Σ_P x_kP λ_P ≥ m_k,  λ ≥ 0.
 
-Columns are added as they are found. Its linear relaxation gives prices for the rows, from which new
-patterns are made (column generation); its integer program over the patterns found gives an answer. While a
-tree is searched the relaxation has further rows, whose limits change from node to node.
+Columns are added as they are found; what the rows are worth prices new patterns (column generation). While a
+tree is searched there are further rows, whose limits change from node to node.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from solver.highs import integer_search, quiet
-from solver.outcome import Watch
+from solver.highs import quiet
 
 Floats = NDArray[np.float64]
 
@@ -39,24 +36,21 @@ class Covering:
 
     def __init__(self, demand: NDArray[np.intp]) -> None:
         self._rows = len(demand)
-        self._demand = demand.astype(np.float64)
         self._highs = quiet()
         self._highs.addRows(
             self._rows,
-            self._demand,
+            demand.astype(np.float64),
             np.full(self._rows, highspy.kHighsInf),
             0,
             np.zeros(self._rows, np.int32),
             np.zeros(0, np.int32),
             np.zeros(0),
         )
-        self._costs: list[float] = []
-        self._columns: list[tuple[NDArray[np.int32], Floats]] = []
         self._numbers: list[int] = []  # of the columns in HiGHS, which has those of `add_row` too
         self._further = 0
 
     def __len__(self) -> int:
-        return len(self._costs)
+        return len(self._numbers)
 
     def add(
         self,
@@ -67,8 +61,6 @@ class Covering:
     ) -> None:
         """A column that serves `amounts[i]` of row `rows[i]`; `further`: what it adds to further rows."""
         entry = (np.asarray(rows, np.int32), np.asarray(amounts, np.float64))
-        self._costs.append(cost)
-        self._columns.append(entry)
         if further is not None and further.any():
             where = np.flatnonzero(further)
             entry = (
@@ -94,9 +86,8 @@ class Covering:
 
     def set_demand(self, demand: NDArray[np.intp]) -> None:
         """Serve this much of every row from here on."""
-        self._demand = demand.astype(np.float64)
-        for row, amount in enumerate(self._demand.tolist()):
-            self._highs.changeRowBounds(row, amount, highspy.kHighsInf)
+        for row, amount in enumerate(demand.tolist()):
+            self._highs.changeRowBounds(row, float(amount), highspy.kHighsInf)
 
     def relax(self) -> Relaxed:
         """Solve the linear relaxation; the columns must be able to serve every row."""
@@ -109,46 +100,3 @@ class Covering:
             duals=dual[self._rows :],
             used=np.array(solution.col_value)[self._numbers],
         )
-
-    def choose(
-        self,
-        columns: Sequence[int],
-        start: NDArray[np.float64] | None,
-        *,
-        watch: Watch,
-        threads: int,
-        seed: int,
-        cutoff: float,
-        nodes: int | None = None,
-        looks: int | None = None,
-    ) -> Floats | None:
-        """The best whole numbers found for these columns, below `cutoff`; None when there are none.
-
-        `start` is an answer to begin with. A stop of the watch ends the search; the best so far is kept.
-        """
-        chosen = [self._columns[number] for number in columns]
-        sizes = np.array([len(rows) for rows, _ in chosen])
-        matrix = sparse.csc_matrix(
-            (
-                np.concatenate([amounts for _, amounts in chosen]),
-                np.concatenate([rows for rows, _ in chosen]),
-                np.concatenate([[0], np.cumsum(sizes)]),
-            ),
-            shape=(self._rows, len(chosen)),
-        )
-        found = integer_search(
-            cost=np.array([self._costs[number] for number in columns]),
-            upper=np.full(len(chosen), float(self._demand.max())),
-            rows=matrix.tocsr(),
-            row_lower=self._demand,
-            row_upper=np.full(self._rows, highspy.kHighsInf),
-            integer=np.ones(len(chosen), dtype=bool),
-            start=start,
-            cutoff=cutoff,
-            watch=watch,
-            threads=threads,
-            seed=seed,
-            nodes=nodes,
-            looks=looks,
-        )
-        return found.values

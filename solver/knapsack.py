@@ -23,9 +23,9 @@ Indices = NDArray[np.intp]
 # States kept while packing; only where more of them are undominated is the packing not exact.
 MOST_STATES = 20_000
 EPSILON = 1e-9
-# Branch and bound counts in whole numbers, and mostly takes less than a millisecond. Where it takes longer
-# the items are much alike, and what it found by then is mostly within NEARLY of what pieces would earn.
-UNITS, BRANCHING_S, NEARLY = 1e9, 0.002, 1e-5
+# Branch and bound counts in whole numbers, and mostly takes less than a millisecond; but where the best and
+# worst of more than FEW items are within ALIKE of one another in gain per load, it looks at nearly all.
+UNITS, BRANCHING_S, ALIKE, FEW = 1e9, 0.5, 1e-2, 12
 BRANCH_AND_BOUND = knapsack_solver.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER
 
 
@@ -74,7 +74,7 @@ def pack(gain: Floats, load: Floats, members: Indices, capacity: float, threshol
         return None
     sure = float(gain[inside] @ fits[inside])
     parts = gain[open_items], load[open_items], fits[open_items], rest
-    filled_up = _branch(*parts, value - sure, NEARLY * value) or _fill(*parts, threshold - sure)
+    filled_up = _branch(*parts) or _fill(*parts, threshold - sure)
     if filled_up is None:
         return None
     counts[open_items], open_gain = filled_up
@@ -83,17 +83,17 @@ def pack(gain: Floats, load: Floats, members: Indices, capacity: float, threshol
     return Packed(counts=counts, gain=float(gain @ counts), bound=sure + open_gain)
 
 
-def _branch(
-    gain: Floats, load: Floats, members: Indices, capacity: float, most: float, near: float
-) -> tuple[Indices, float] | None:
-    """The packing that gains most, or within `near` of `most`, what pieces would earn; a bound on every gain.
+def _branch(gain: Floats, load: Floats, members: Indices, capacity: float) -> tuple[Indices, float] | None:
+    """The packing that gains most and a bound on its gain; None where this is not the way to find it.
 
-    None where neither was found soon. Loads are rounded down to whole units and gains up, so what fits still
-    fits and the bound holds.
+    Loads are rounded down to whole units and gains up, so what fits still fits and the bound holds.
     """
     counts = np.zeros_like(members)
     if not len(gain):
         return counts, 0.0
+    rate = gain / load
+    if len(gain) > FEW and rate.min() > (1 - ALIKE) * rate.max():
+        return None
     pieces = _pieces(members)
     sizes = np.array([number for _, number in pieces], dtype=np.float64)
     items = np.array([item for item, _ in pieces], dtype=np.intp)
@@ -107,14 +107,13 @@ def _branch(
         [weights.tolist()],
         [int(capacity / load_unit)],
     )
-    best = float(solver.solve()) * gain_unit
-    optimal = solver.is_solution_optimal()
-    if not optimal and best < most - near:
+    best = solver.solve()
+    if not solver.is_solution_optimal():
         return None
     for number, (item, size) in enumerate(pieces):
         if solver.best_solution_contains(number):
             counts[item] += size
-    return counts, min(best, most) if optimal else most
+    return counts, float(best) * gain_unit
 
 
 def _fill(
