@@ -1,7 +1,7 @@
-"""The master program over patterns, by HiGHS:  min Σ cost_P λ_P  s.t.  Σ_P x_kP λ_P ≥ m_k,  λ ≥ 0 (or whole).
+"""The master program over patterns, relaxed, by HiGHS:  min Σ cost_P λ_P  s.t.  Σ_P x_kP λ_P ≥ m_k,  λ ≥ 0.
 
-Columns are added as they are found. Its linear relaxation gives prices for the rows, from which new
-patterns are made (column generation); its integer program over the patterns found gives an answer.
+Columns are added as they are found; what the rows are worth prices new patterns (column generation). While a
+tree is searched there are further rows, whose limits change from node to node.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from solver.highs import integer_search, quiet
-from solver.outcome import Watch
+from solver.highs import quiet
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relaxed:
-    """The optimum of the linear relaxation: what each column is used ([columns]), each row is worth ([K])."""
+    """The optimum of the linear relaxation: what each column is used ([columns]), each row is worth ([K]).
+
+    `duals` are those of the further rows, in the order they were added.
+    """
 
     objective: float
     worth: Floats
+    duals: Floats
     used: Floats
 
 
@@ -34,87 +36,67 @@ class Covering:
 
     def __init__(self, demand: NDArray[np.intp]) -> None:
         self._rows = len(demand)
-        self._demand = demand.astype(np.float64)
         self._highs = quiet()
         self._highs.addRows(
             self._rows,
-            self._demand,
+            demand.astype(np.float64),
             np.full(self._rows, highspy.kHighsInf),
             0,
             np.zeros(self._rows, np.int32),
             np.zeros(0, np.int32),
             np.zeros(0),
         )
-        self._costs: list[float] = []
-        self._columns: list[tuple[NDArray[np.int32], Floats]] = []
+        self._numbers: list[int] = []  # of the columns in HiGHS, which has those of `add_row` too
+        self._further = 0
 
     def __len__(self) -> int:
-        return len(self._costs)
+        return len(self._numbers)
 
     def add(
-        self, cost: float, rows: Sequence[int] | NDArray[np.intp], amounts: Sequence[float] | Floats
+        self,
+        cost: float,
+        rows: Sequence[int] | NDArray[np.intp],
+        amounts: Sequence[float] | Floats,
+        further: Floats | None = None,
     ) -> None:
-        """A column that serves `amounts[i]` of row `rows[i]`."""
+        """A column that serves `amounts[i]` of row `rows[i]`; `further`: what it adds to further rows."""
         entry = (np.asarray(rows, np.int32), np.asarray(amounts, np.float64))
-        self._costs.append(cost)
-        self._columns.append(entry)
+        if further is not None and further.any():
+            where = np.flatnonzero(further)
+            entry = (
+                np.concatenate([entry[0], self._rows + where]).astype(np.int32),
+                np.concatenate([entry[1], further[where]]),
+            )
+        self._numbers.append(self._highs.getNumCol())
         self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(entry[0]), *entry)
+
+    def add_row(self, coefficients: Floats, missing: float) -> None:
+        """A further row over the columns so far, without limits; what it lacks costs `missing` a unit."""
+        used = np.flatnonzero(coefficients)
+        numbers = np.array(self._numbers, np.int32)[used]
+        infinite = highspy.kHighsInf
+        self._highs.addRow(-infinite, infinite, len(used), numbers, coefficients[used])
+        row = np.array([self._rows + self._further], np.int32)
+        self._highs.addCol(missing, 0.0, infinite, 1, row, np.ones(1))
+        self._further += 1
+
+    def set_limits(self, row: int, lower: float, upper: float) -> None:
+        """Limits of a further row; ±∞ is none."""
+        self._highs.changeRowBounds(self._rows + row, lower, upper)
 
     def set_demand(self, demand: NDArray[np.intp]) -> None:
         """Serve this much of every row from here on."""
-        self._demand = demand.astype(np.float64)
-        for row, amount in enumerate(self._demand.tolist()):
-            self._highs.changeRowBounds(row, amount, highspy.kHighsInf)
+        for row, amount in enumerate(demand.tolist()):
+            self._highs.changeRowBounds(row, float(amount), highspy.kHighsInf)
 
     def relax(self) -> Relaxed:
         """Solve the linear relaxation; the columns must be able to serve every row."""
         self._highs.run()
         solution = self._highs.getSolution()
+        dual = np.array(solution.row_dual)
         return Relaxed(
             objective=float(self._highs.getInfo().objective_function_value),
-            worth=np.maximum(0.0, np.array(solution.row_dual)),
-            used=np.array(solution.col_value),
+            worth=np.maximum(0.0, dual[: self._rows]),
+            duals=dual[self._rows :],
+            used=np.array(solution.col_value)[self._numbers],
         )
-
-    def choose(
-        self,
-        columns: Sequence[int],
-        start: NDArray[np.float64] | None,
-        *,
-        watch: Watch,
-        threads: int,
-        seed: int,
-        cutoff: float,
-        nodes: int | None = None,
-        looks: int | None = None,
-    ) -> Floats | None:
-        """The best whole numbers found for these columns, below `cutoff`; None when there are none.
-
-        `start` is an answer to begin with. A stop of the watch ends the search; the best so far is kept.
-        """
-        chosen = [self._columns[number] for number in columns]
-        sizes = np.array([len(rows) for rows, _ in chosen])
-        matrix = sparse.csc_matrix(
-            (
-                np.concatenate([amounts for _, amounts in chosen]),
-                np.concatenate([rows for rows, _ in chosen]),
-                np.concatenate([[0], np.cumsum(sizes)]),
-            ),
-            shape=(self._rows, len(chosen)),
-        )
-        found = integer_search(
-            cost=np.array([self._costs[number] for number in columns]),
-            upper=np.full(len(chosen), float(self._demand.max())),
-            rows=matrix.tocsr(),
-            row_lower=self._demand,
-            row_upper=np.full(self._rows, highspy.kHighsInf),
-            integer=np.ones(len(chosen), dtype=bool),
-            start=start,
-            cutoff=cutoff,
-            watch=watch,
-            threads=threads,
-            seed=seed,
-            nodes=nodes,
-            looks=looks,
-        )
-        return found.values

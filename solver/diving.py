@@ -17,8 +17,6 @@ from solver.facilities import (
     alone_pattern,
     best_facility,
     make_pattern,
-    settle,
-    total_cost,
 )
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
@@ -63,43 +61,6 @@ def dive(
     for pattern in rest.patterns:
         ascent.add(pattern)
     return [best_facility(program, pattern) for pattern in taken]
-
-
-def choose(
-    ascent: PackedAscent,
-    best: float,
-    watch: Watch,
-    *,
-    nodes: int,
-    looks: int,
-    threads: int,
-    seed: int,
-) -> list[Pattern] | None:
-    """The best choice found among the patterns so far, cheaper than `best`; None when there is none."""
-    cost = np.array([pattern.cost for pattern in ascent.patterns])
-    worth = np.array(
-        [float(ascent.worth[list(p.classes)] @ np.array(p.counts, dtype=np.float64)) for p in ascent.patterns]
-    )
-    cutoff = best - ascent.step if ascent.step > 0 else best * (1 - 1e-6)
-    # A pattern whose reduced cost lifts the bound above the cutoff is in no better answer.
-    useful = np.flatnonzero(ascent.value + (cost - worth) <= cutoff * (1 + 1e-9))
-    if not len(useful):
-        return None
-    chosen = ascent.covering.choose(
-        useful.tolist(),
-        None,
-        watch=watch,
-        threads=threads,
-        seed=seed,
-        cutoff=cutoff * (1 + 1e-9),
-        nodes=nodes,
-        looks=looks,
-    )
-    if chosen is None:
-        return None
-    numbers = np.repeat(useful, np.maximum(0, chosen).astype(np.intp))
-    answer = settle(ascent.program, [ascent.patterns[number] for number in numbers.tolist()])
-    return answer if total_cost(answer) < best else None
 
 
 def _what_is_left(program: Facilities, pattern: Pattern, left: Indices) -> Pattern | None:

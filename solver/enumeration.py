@@ -27,6 +27,7 @@ from solver.facilities import (
     make_pattern,
 )
 from solver.fractional_bound import Bound
+from solver.outcome import Watch
 
 # Instances of one pattern that are looked at. The enumeration gives up where more might pay.
 MOST_INSTANCES = 60
@@ -65,8 +66,11 @@ class Enumerated:
         return make_pattern(program, int(self.group[number]), int(self.facility[number]), members)
 
 
-def enumerate_patterns(program: Facilities, bound: Bound, goal: float, most: int) -> Enumerated | None:
-    """All patterns that an answer of at most `goal` can contain; None where there are more than `most`.
+def enumerate_patterns(
+    program: Facilities, bound: Bound, goal: float, most: int, watch: Watch | None = None
+) -> Enumerated | None:
+    """All patterns that an answer of at most `goal` can contain; None where there are more than `most`, or
+    where the watch said stop.
 
     Of patterns with the same members only the cheapest is kept. `bound.worth` must be prices at which no
     pattern has a negative reduced cost.
@@ -76,6 +80,8 @@ def enumerate_patterns(program: Facilities, bound: Bound, goal: float, most: int
     found.add_alone(np.flatnonzero(program.alone - bound.worth <= slack))
     for number, group in enumerate(program.groups):
         for facility in range(len(group)):
+            if watch is not None and watch.limit is not None:
+                return None
             gain = bound.worth[group.classes] - group.joining[facility]
             able = np.flatnonzero(gain >= -slack)
             able = able[np.argsort(-gain[able] / program.load[group.classes[able]], kind="stable")]

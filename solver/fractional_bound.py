@@ -77,35 +77,39 @@ class Knapsacks:
     """The fractional knapsacks of all facilities at changing prices; most are ruled out without sorting."""
 
     def __init__(self, program: Facilities) -> None:
-        self._program = program
         # Critical gain per load of each facility's knapsack when it was last sorted: it bounds the
         # knapsack at other prices too.
         self._rates = [group.price / group.capacity for group in program.groups]
 
-    def promising(self, worth: Floats) -> Iterator[tuple[int, Earnings]]:
-        """Group by group, the knapsacks that may earn more than their price."""
-        for number, group in enumerate(self._program.groups):
-            among = self._not_ruled_out(number, group, worth)
+    def promising(self, program: Facilities, worth: Floats) -> Iterator[tuple[int, Earnings]]:
+        """Group by group, the knapsacks that may earn more than their price.
+
+        `program` may differ from that of the beginning in prices, of instances and of joining.
+        """
+        for number, group in enumerate(program.groups):
+            among = self._not_ruled_out(program, number, group, worth)
             if len(among):
-                found = earnings(self._program, group, worth, among, group.capacity[among])
-                self._remember(number, group, worth, found)
+                found = earnings(program, group, worth, among, group.capacity[among])
+                self._remember(program, number, group, worth, found)
                 yield number, found
 
-    def _not_ruled_out(self, number: int, group: Group, worth: Floats) -> Indices:
+    def _not_ruled_out(self, program: Facilities, number: int, group: Group, worth: Floats) -> Indices:
         """Where not even v_e ≤ c_e μ + Σ_k m_k (π_k − a_ke − q_k μ)⁺, true for any μ, is below the price."""
         rate = self._rates[number]
         gain = worth[group.classes] - group.joining
-        over = np.maximum(0.0, gain - self._program.load[group.classes] * rate[:, None])
-        bound = group.capacity * rate + over @ self._program.members[group.classes]
+        over = np.maximum(0.0, gain - program.load[group.classes] * rate[:, None])
+        bound = group.capacity * rate + over @ program.members[group.classes]
         return np.flatnonzero(bound > group.price * (1 + EPSILON))
 
-    def _remember(self, number: int, group: Group, worth: Floats, found: Earnings) -> None:
+    def _remember(
+        self, program: Facilities, number: int, group: Group, worth: Floats, found: Earnings
+    ) -> None:
         """The gain per load of the last piece that went in is the μ that makes the bound above exact."""
         used = (found.taken > 0).sum(axis=1)
         last = np.maximum(used - 1, 0)[:, None]
         position = np.take_along_axis(found.order, last, axis=1)[:, 0]
         gain = worth[group.classes[position]] - group.joining[found.facilities, position]
-        load = self._program.load[group.classes]
+        load = program.load[group.classes]
         full = (found.taken * load[found.order]).sum(axis=1)
         tight = full >= group.capacity[found.facilities] * (1 - EPSILON)
         rate = np.where(tight & (used > 0), gain / load[position], 0.0)
@@ -155,7 +159,7 @@ class _Ascent:
         program = self.program
         excess = max(1.0, float((probe / program.alone).max()))
         columns: list[tuple[float, float, Indices, Floats]] = []
-        for number, found in self.knapsacks.promising(probe):
+        for number, found in self.knapsacks.promising(program, probe):
             group = program.groups[number]
             excess = max(excess, float((found.value / group.price[found.facilities]).max()))
             columns.extend(_columns(group, target, found))

@@ -6,80 +6,123 @@ is ruled out by reduced costs. What is left is decided in one of two ways:
 
     few patterns     all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy loads,
                      where an instance holds few fragments
-    few pairs        the program as it stands (`solver.compact`): light loads, where an instance could hold
-                     any of very many sets
+    otherwise        branch and price (`solver.branching`): light loads, where an instance could hold any of
+                     very many sets
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from solver.compact import solve_compact, what_can_matter
+from solver.branching import Tree
+from solver.compact import what_can_matter
 from solver.enumeration import enumerate_patterns
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
 from solver.pool import Pool
+from solver.reduction import Reduction
+
+MOST_PATTERNS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """How large a program may be to be tried at all, and how much work its search may take.
+    """How much work one look for an answer may take: nodes of `solver.branching`, and what a pool may cost.
 
-    Work is counted in nodes and in HiGHS's looks up from them (see `solver.highs`), not in seconds, so that
-    the same program gets the same effort everywhere.
+    A pool is made where at most `patterns` are in it, and searched for so many `nodes` and looks up from them
+    (see `solver.highs`). Work is counted so, not in seconds, that a program gets the same effort everywhere.
     """
 
-    patterns: int
-    pairs: int
-    nodes: int
-    looks: int
+    branches: int
+    patterns: int = 0
+    nodes: int = 0
+    looks: int = 0
+
+    def times(self, factor: int) -> Effort:
+        """The same branches, and so much more for a pool."""
+        return replace(
+            self,
+            patterns=min(factor * self.patterns, MOST_PATTERNS),
+            nodes=factor * self.nodes,
+            looks=factor * self.looks,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """An answer of at most the goal or None; `proven` when there is none; `too_large` when not tried."""
+    """An answer of at most the goal or None; `proven` when there is none."""
 
     answer: list[Pattern] | None = None
     proven: bool = False
-    too_large: bool = False
 
 
-def reach(
-    program: Facilities,
-    bounds: list[Bound],
-    goal: float,
-    *,
-    effort: Effort,
-    watch: Watch,
-    threads: int,
-    seed: int,
-) -> Verdict:
-    """Look for an answer of at most `goal`. The last of the bounds is one of whole patterns."""
-    allowed = goal * (1 + 1e-9)
-    if max(bound.value for bound in bounds) > allowed:
-        return Verdict(proven=True)
-    patterns = enumerate_patterns(program, bounds[-1], allowed, effort.patterns)
-    if patterns is not None:
-        pool = Pool(program, patterns, allowed)
-        answer, proven = pool.solve(watch, threads=threads, seed=seed, nodes=effort.nodes, looks=effort.looks)
-    else:
-        kept = what_can_matter(program, bounds, allowed)
-        if len(kept.classes) > effort.pairs:
-            return Verdict(too_large=True)
-        answer, lower_bound = solve_compact(
-            program,
-            kept,
-            goal=allowed,
-            watch=watch,
-            threads=threads,
-            seed=seed,
-            nodes=effort.nodes,
-            looks=effort.looks,
+class Goals:
+    """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns."""
+
+    def __init__(
+        self, program: Facilities, loose: Bound, ascent: PackedAscent, *, threads: int, seed: int
+    ) -> None:
+        self.program, self.ascent = program, ascent
+        self.threads, self.seed = threads, seed
+        self._bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+        self._begun: _Begun | None = None
+
+    def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
+        """Look for an answer of at most `goal`.
+
+        Asked for the same goal again, branch and price goes on where it was. A pool has to begin again, so it
+        is tried at the first, second, fourth, eighth … time, with so much more effort.
+        """
+        allowed = goal * (1 + 1e-9)
+        if max(bound.value for bound in self._bounds) > allowed:
+            return Verdict(proven=True)
+        begun = self._begun
+        if begun is None or begun.goal != goal:
+            begun = self._begun = self._begin(goal, allowed)
+        begun.asked += 1
+        answer, proven = self._branch(begun, effort.branches, watch)
+        if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
+            answer, proven = self._choose(allowed, effort.times(begun.asked), watch)
+        return self._verdict(answer, proven, allowed)
+
+    def _begin(self, goal: float, allowed: float) -> _Begun:
+        reduction = Reduction(self.program, what_can_matter(self.program, self._bounds, allowed))
+        known = [found for pattern in self.ascent.patterns if (found := reduction.reduced(pattern))]
+        tree = Tree(reduction.program, self._bounds[-1], known, allowed, self.ascent.step)
+        return _Begun(goal=goal, tree=tree, reduction=reduction)
+
+    def _branch(self, begun: _Begun, branches: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
+        answer = begun.tree.search(branches, watch)
+        for pattern in begun.tree.patterns:
+            if pattern.classes:
+                self.ascent.add(begun.reduction.whole(pattern))
+        if answer is not None:
+            return [begun.reduction.whole(pattern) for pattern in answer], False
+        return None, begun.tree.proven
+
+    def _choose(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
+        patterns = enumerate_patterns(self.program, self._bounds[-1], allowed, effort.patterns, watch)
+        if patterns is None:
+            return None, False
+        return Pool(self.program, patterns, allowed).solve(
+            watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
         )
-        proven = lower_bound > allowed
-    if answer is not None:
-        answer = settle(program, answer)
-        if total_cost(answer) > allowed:
-            answer = None  # HiGHS looks a little above the goal too
-    return Verdict(answer=answer, proven=proven and answer is None)
+
+    def _verdict(self, answer: list[Pattern] | None, proven: bool, allowed: float) -> Verdict:
+        if answer is not None:
+            answer = settle(self.program, answer)
+            if total_cost(answer) > allowed:
+                answer = None  # HiGHS looks a little above the goal too
+        return Verdict(answer=answer, proven=proven and answer is None)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Begun:
+    """Branch and price for a goal, as far as it went; `asked` is how often."""
+
+    goal: float
+    tree: Tree
+    reduction: Reduction
+    asked: int = 0

@@ -16,34 +16,39 @@ from dataclasses import replace
 
 import numpy as np
 
-from solver.diving import choose, dive
-from solver.facilities import Facilities, Floats, Group, Indices, Pattern, settle, total_cost
-from solver.fractional_bound import Bound, fractional_bound
-from solver.goals import Effort, Verdict, reach
+from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, settle, total_cost
+from solver.fractional_bound import Bound
+from solver.goals import Effort, Goals, Verdict
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import round_up
 
 # Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
 FRAGMENTS, FEWEST = 40, 12
-LARGER, SMALLER = 1.15, 0.8
-EFFORT = Effort(patterns=20_000, pairs=1_500, nodes=100, looks=100)
-DIVES = 2
+LARGER, SMALLER = 1.25, 0.8
+# A part never is more than this of the whole: that would be the whole search again.
+LARGEST = 0.6
+# Rounds of a part's relaxation.
+MOST_ROUNDS = 1_000
+EFFORT = Effort(branches=15)
 
 
 class Neighbourhoods:
-    """A search among the neighbours of the best answer.
-
-    `worth` [K] are prices that prove a bound on the whole program; `step` divides all prices.
-    """
+    """A search among the neighbours of the best answer; `ascent` has prices, and patterns to begin with."""
 
     def __init__(
-        self, program: Facilities, worth: Floats, step: float, watch: Watch, *, threads: int, seed: int
+        self, program: Facilities, ascent: PackedAscent, watch: Watch, *, threads: int, seed: int
     ) -> None:
-        self.program, self.worth, self.step, self.watch = program, worth, step, watch
+        self.program, self.ascent, self.watch = program, ascent, watch
+        self.step = ascent.step
         self.threads, self.seed = threads, seed
         self._rng = np.random.default_rng(seed)
         self._size = float(FRAGMENTS)
+
+    @property
+    def worth(self) -> Floats:
+        """The prices that prove the best bound so far."""
+        return self.ascent.worth
 
     def improve(self, answer: list[Pattern], tries: int) -> list[Pattern]:
         """The best answer found from `answer`, never dearer; ends after so many failures in a row."""
@@ -68,8 +73,10 @@ class Neighbourhoods:
         program, classes, groups = _part(self.program, members)
         group_number = {number: position for position, number in enumerate(groups)}
         class_number = {int(k): position for position, k in enumerate(classes)}
-        start = [_renumbered(pattern, group_number, class_number) for pattern in freed]
-        found = self._solve_part(program, start, goal)
+        known = [pattern for pattern in self.ascent.patterns if _within(pattern, members)]
+        start = [_renumbered(pattern, group_number, class_number) for pattern in (*freed, *known)]
+        bound = Bound(value=float(self.worth @ members), worth=self.worth[classes])
+        found = self._solve_part(program, bound, start, goal)
         if found is None:
             return None
         groups_back, classes_back = dict(enumerate(groups)), dict(enumerate(classes.tolist()))
@@ -81,52 +88,36 @@ class Neighbourhoods:
         self.watch.update(objective=total_cost(better))
         return better if total_cost(better) < total_cost(answer) else None
 
-    def _solve_part(self, program: Facilities, start: list[Pattern], most: float) -> list[Pattern] | None:
-        """An answer of at most `most`: one at the bound, or what rounding finds."""
+    def _solve_part(
+        self, program: Facilities, bound: Bound, start: list[Pattern], most: float
+    ) -> list[Pattern] | None:
+        """An answer of at most `most`; `bound` is one on the part, `start` patterns to begin with."""
         private = _part_watch(self.watch)
-        loose = fractional_bound(program, start, private)
-        if round_up(loose.value, self.step) > most * (1 + 1e-9) or private.limit is not None:
-            self._resize(LARGER)
+        ascent = PackedAscent(program, bound, start, self.step)
+        ascent.run(private, rounds=MOST_ROUNDS)
+        if private.limit is not None:
             return None
-        ascent = PackedAscent(program, loose, start, self.step)
-        ascent.run(private, exact=True)
-        bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+        bound = Bound(value=ascent.value, worth=ascent.worth)
+        goals = Goals(program, bound, ascent, threads=self.threads, seed=self.seed)
         goal = round_up(ascent.value, self.step) if self.step > 0 else most
-        verdict = Verdict(proven=True)
-        while verdict.proven and private.limit is None:
+        while private.limit is None:
             if goal > most * (1 + 1e-9):
                 self._resize(LARGER)  # proven: there is nothing better
                 return None
-            verdict = reach(
-                program, bounds, goal, effort=EFFORT, watch=private, threads=self.threads, seed=self.seed
-            )
+            verdict = goals.reach(goal, EFFORT, private)
             self.watch.update()
             if verdict.answer is not None:
                 return verdict.answer
-            goal = goal + self.step if self.step > 0 else math.inf
-        best, cost = None, most + self.step if self.step > 0 else total_cost(start)
-        for _ in range(DIVES):
-            answer = dive(program, ascent, private, self._rng)
-            if answer is None:
+            if not verdict.proven:
                 break
-            if total_cost(answer) < cost * (1 - 1e-9):
-                best, cost = answer, total_cost(answer)
-            self.watch.update()
-        better = choose(
-            ascent,
-            cost,
-            private,
-            nodes=EFFORT.nodes,
-            looks=EFFORT.looks,
-            threads=self.threads,
-            seed=self.seed,
-        )
-        if better is None and best is None:
+            goal = goal + self.step if self.step > 0 else math.inf
+        verdict = goals.reach(most, EFFORT, private) if goal < most else Verdict()
+        if verdict.answer is None and not verdict.proven:
             self._resize(SMALLER)
-        return better or best
+        return verdict.answer
 
     def _resize(self, factor: float) -> None:
-        self._size = min(max(FEWEST, self._size * factor), float(self.program.members.sum()))
+        self._size = min(max(FEWEST, self._size * factor), LARGEST * float(self.program.members.sum()))
 
     def _pick(self, answer: list[Pattern]) -> list[int]:
         """Numbers of patterns that serve about `_size` fragments: one by its slack, and others.
@@ -157,6 +148,12 @@ class Neighbourhoods:
 def _part_watch(watch: Watch) -> Watch:
     """A watch for a part: the same end, but bounds of its own."""
     return Watch(time_limit_s=watch.remaining_s, should_stop=lambda: watch.limit is not None)
+
+
+def _within(pattern: Pattern, members: Indices) -> bool:
+    return pattern.group != ALONE and all(
+        members[k] >= count for k, count in zip(pattern.classes, pattern.counts, strict=True)
+    )
 
 
 def _slack(pattern: Pattern, worth: Floats) -> float:

@@ -3,9 +3,9 @@
     1. a first answer: `solver.greedy`, or the caller's
     2. the strong form's relaxation (`solver.fractional_bound`): prices, and a first bound
     3. the pattern program's relaxation (`solver.packed_bound`): a better bound, and patterns
-    4. that relaxation rounded (`solver.diving`), and its last part solved exactly
-    5. by turns, with more effort each time: an answer at the bound, or the bound a step higher
-       (`solver.goals`); and better answers by solving parts again (`solver.neighbourhoods`)
+    4. that relaxation rounded (`solver.diving`)
+    5. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`);
+       and an answer at the bound, or the bound a step higher (`solver.goals`)
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.diving import choose, dive
+from solver.diving import dive
 from solver.facilities import (
     Facilities,
     Pattern,
@@ -30,22 +30,19 @@ from solver.facilities import (
     total_cost,
 )
 from solver.fractional_bound import Bound, fractional_bound
-from solver.goals import Effort, reach
+from solver.goals import Effort, Goals
 from solver.greedy import greedy
-from solver.neighbourhoods import FRAGMENTS, Neighbourhoods
+from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
-# Dives before the turns.
-DIVES = 2
-# The nodes and looks (see `solver.highs`) that choosing among all patterns may take.
-CHOOSING_NODES, CHOOSING_LOOKS = 100, 200
-# The first turn's effort; every turn may do twice as much, four times as many nodes.
-FIRST = Effort(patterns=300_000, pairs=4_000, nodes=100, looks=400)
-MOST_PATTERNS, MOST_PAIRS = 1_000_000, 40_000
-FIRST_TRIES = 8
-TURNS = 30
+# Rounds of the pattern program's relaxation before the first dive, and in one turn.
+ROUNDS = 40
+# What one turn may do for the bound, and how many parts in a row it tries in vain for the answer.
+EFFORT = Effort(branches=15, patterns=100_000, nodes=50, looks=200)
+TRIES = 4
+TURNS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,18 +120,15 @@ class _Search:
         if watch.over:
             return
         ascent = PackedAscent(self.program, loose, self.best, self.step)
-        ascent.run(watch)
+        complete = ascent.run(watch, rounds=ROUNDS)
         if watch.over:
             return
-        neighbourhoods = Neighbourhoods(
-            self.program, ascent.worth, self.step, watch, threads=self.threads, seed=self.seed
-        )
-        self._dive(ascent, neighbourhoods)
-        if watch.over:
-            return
-        ascent.run(watch, exact=True)
-        neighbourhoods.worth = ascent.worth
-        self._take_turns([loose, Bound(value=ascent.value, worth=ascent.worth)], neighbourhoods)
+        watch.update(phase="diving")
+        answer = dive(self.program, ascent, watch, np.random.default_rng(self.seed))
+        if answer is not None:
+            self._take(answer)
+        if not watch.over:
+            self._take_turns(loose, ascent, complete)
 
     def _take(self, answer: list[Pattern]) -> None:
         better = settle(self.program, answer)
@@ -144,79 +138,35 @@ class _Search:
                 self.keep(better)
         self.watch.update(objective=total_cost(self.best))
 
-    def _dive(self, ascent: PackedAscent, neighbourhoods: Neighbourhoods) -> None:
-        rng = np.random.default_rng(self.seed)
-        for _ in range(DIVES):
-            self.watch.update(phase="diving")
-            answer = dive(self.program, ascent, self.watch, rng)
-            if answer is None:
-                return
-            self._take(answer)
-            better = neighbourhoods.solve_again(answer, _last(answer, FRAGMENTS))
-            if better is not None:
-                self._take(better)
-            if self.watch.over:
-                return
-        chosen = choose(
-            ascent,
-            total_cost(self.best),
-            self.watch,
-            nodes=CHOOSING_NODES,
-            looks=CHOOSING_LOOKS,
-            threads=self.threads,
-            seed=self.seed,
+    def _take_turns(self, loose: Bound, ascent: PackedAscent, complete: bool) -> None:
+        neighbourhoods = Neighbourhoods(
+            self.program, ascent, self.watch, threads=self.threads, seed=self.seed
         )
-        if chosen is not None:
-            self._take(chosen)
-
-    def _take_turns(self, bounds: list[Bound], neighbourhoods: Neighbourhoods) -> None:
-        effort, tries = FIRST, FIRST_TRIES
+        goals: Goals | None = None
         for _ in range(TURNS):
-            while not self.watch.over and self._raise_bound(bounds, effort):
-                pass
+            self._take(neighbourhoods.improve(self.best, TRIES))
             if self.watch.over:
                 return
-            self._take(neighbourhoods.improve(self.best, tries))
-            tries *= 2
-            effort = Effort(
-                patterns=min(2 * effort.patterns, MOST_PATTERNS),
-                pairs=min(2 * effort.pairs, MOST_PAIRS),
-                nodes=4 * effort.nodes,
-                looks=2 * effort.looks,
-            )
+            complete = complete or ascent.run(self.watch, rounds=ROUNDS)
+            if complete:
+                goals = goals or Goals(self.program, loose, ascent, threads=self.threads, seed=self.seed)
+                while not self.watch.over and self._raise_bound(goals):
+                    pass
+            if self.watch.over:
+                return
 
-    def _raise_bound(self, bounds: list[Bound], effort: Effort) -> bool:
+    def _raise_bound(self, goals: Goals) -> bool:
         """Prove that nothing costs what the bound says; True when that went through. False too when an answer
         that costs no more was found."""
         self.watch.update(phase="proving")
         most = total_cost(self.best) - self.step
         goal = self.watch.lower_bound if self.step > 0 else total_cost(self.best) * (1 - 1e-9)
-        verdict = reach(
-            self.program,
-            bounds,
-            min(goal, most) if self.step > 0 else goal,
-            effort=effort,
-            watch=self.watch,
-            threads=self.threads,
-            seed=self.seed,
-        )
+        verdict = goals.reach(min(goal, most) if self.step > 0 else goal, EFFORT, self.watch)
         if verdict.answer is not None:
             self._take(verdict.answer)
         if verdict.proven:
             self.watch.update(lower_bound=goal + self.step if self.step > 0 else total_cost(self.best))
         return verdict.proven
-
-
-def _last(answer: list[Pattern], fragments: int) -> list[int]:
-    """The numbers of the last patterns that serve so many fragments."""
-    numbers: list[int] = []
-    served = 0
-    for number in range(len(answer) - 1, -1, -1):
-        if served >= fragments:
-            break
-        numbers.append(number)
-        served += sum(answer[number].counts)
-    return numbers
 
 
 def _outcome(watch: Watch) -> Outcome:

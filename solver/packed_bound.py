@@ -10,11 +10,12 @@ The strong form lets fragments be cut so that every instance is full; here insta
 the bound often rounds up to the optimum. If fragments may be cut, V_e(n)/n falls as n grows, so a facility
 whose fractional knapsack for one instance earns less than its price is in no column; for the few others n
 runs until the fractional knapsack of n + 1 instances no longer pays. Bounds and smoothing as in
-`solver.fractional_bound`.
+`solver.fractional_bound`. Limits on sums that are whole in every answer (`solver.sums`) only change prices.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -34,10 +35,13 @@ from solver.fractional_bound import NEGLIGIBLE, Bound, Earnings, Knapsacks
 from solver.knapsack import fractional, pack
 from solver.outcome import Watch
 from solver.steps import common_step, round_down, round_up
+from solver.sums import Duals, Limits, Sum, allowed_duals, at_prices, proven, scaled
 
 # More instances than this are not packed item by item; what they could earn is bounded by fractions.
 MOST_INSTANCES = 40
 SMOOTHINGS = (0.8, 0.4, 0.0)
+# How near the bound has to come to the relaxation's optimum: the last bit costs many rounds.
+CLOSE = 5e-5
 # Facilities packed in a round that only looks for patterns.
 SOME = 40
 
@@ -51,9 +55,14 @@ class PackedAscent:
         self.value, self.worth = bound.value, bound.worth
         self.covering = Covering(program.members)
         self.knapsacks = Knapsacks(program)
+        self._packed_lately = PackedLately(program)
         self._first = True
         self._load_step = common_step(program.load)
         self.patterns: list[Pattern] = []
+        self.limits: Limits = {}
+        self.duals: Duals = {}
+        self._sums: dict[Sum, int] = {}
+        self._missing = math.inf
         self._known: dict[tuple[int, int, tuple[int, ...], tuple[int, ...]], float] = {}
         for pattern in answer:
             self.add(pattern)
@@ -67,13 +76,39 @@ class PackedAscent:
             return False
         self._known[key] = pattern.cost
         self.patterns.append(pattern)
-        self.covering.add(pattern.cost, pattern.classes, pattern.counts)
+        further = np.array([sum_.of(self.program, pattern) for sum_ in self._sums])
+        self.covering.add(pattern.cost, pattern.classes, pattern.counts, further)
         return True
+
+    def enter(self, limits: Limits, bound: float, worth: Floats, duals: Duals, missing: float) -> None:
+        """From here on the sums keep to these limits; with these prices `bound` is proven already.
+
+        What a sum lacks costs `missing` a unit, which must be more than any answer that matters.
+        """
+        self._missing = missing
+        for sum_ in limits:
+            self._require(sum_)
+        for sum_, row in self._sums.items():
+            self.covering.set_limits(row, *limits.get(sum_, (-math.inf, math.inf)))
+        self.limits, self.duals = limits, duals
+        self.value, self.worth = bound, worth
+
+    def _require(self, sum_: Sum) -> None:
+        if sum_ in self._sums:
+            return
+        if sum_.member is None:
+            # Instances that serve nobody: then dual prices of instances are not below 0.
+            for facility in np.flatnonzero(sum_.facilities(self.program)).tolist():
+                self.add(make_pattern(self.program, sum_.group, facility, {}))
+        coefficients = np.array([sum_.of(self.program, pattern) for pattern in self.patterns])
+        self.covering.add_row(coefficients, self._missing)
+        self._sums[sum_] = len(self._sums)
 
     def restrict(self, members: Indices) -> None:
         """From here on only so many of each class are to be served; what was proven before is forgotten."""
         self.program = replace(self.program, members=members.copy())
         self.knapsacks = Knapsacks(self.program)
+        self._packed_lately = PackedLately(self.program)
         self.covering.set_demand(members)
         self.value = 0.0
 
@@ -81,64 +116,103 @@ class PackedAscent:
         """Look for patterns for so many rounds, without a bound; how much each is used in the relaxation."""
         for _ in range(rounds):
             worth = self.covering.relax().worth
-            if not self._price(worth, worth, everything=False):
+            if not self._price(worth, worth, {}, {}, everything=False):
                 break
         return self.covering.relax().used
 
-    def run(self, watch: Watch, *, exact: bool = False) -> bool:
-        """Raise the bound to the relaxation's optimum, or until the watch says stop.
+    def run(self, watch: Watch, *, rounds: int) -> bool:
+        """Raise the bound to the relaxation's optimum, or until the rounds are over or the watch says stop.
 
-        True when it is there or, unless `exact`, so near that rounding to the price step makes no difference.
+        True when it is there.
         """
         if self._first:
             self._first = False
-            self._price(self.worth * 1.05, self.worth * 1.05, everything=True)
-        while True:
-            relaxed = self.covering.relax()
-            target, upper = relaxed.worth, relaxed.objective
-            for smoothing in SMOOTHINGS:
-                probe = smoothing * self.worth + (1 - smoothing) * target
-                # A few facilities are enough to go on; only a round over all of them gives a bound.
-                found = self._price(probe, target, everything=False) or self._price(
-                    probe, target, everything=True
-                )
-                watch.update(phase="packing", lower_bound=round_up(self.value, self.step))
-                if found or watch.limit is not None:
-                    break
-            if not found or self.value >= upper * (1 - NEGLIGIBLE):
-                return True
-            if not exact and round_up(self.value, self.step) >= round_up(upper, self.step):
+            self._price(self.worth * 1.05, self.worth * 1.05, {}, {}, everything=True)
+        for _ in range(rounds):
+            upper, found = self._round()
+            watch.update(phase="packing", lower_bound=round_up(self.value, self.step))
+            if not found or self.value >= upper * (1 - CLOSE):
                 return True
             if watch.limit is not None:
-                return False
+                break
+        return False
 
-    def _price(self, probe: Floats, target: Floats, *, everything: bool) -> bool:
-        """Pack the facilities that may pay at `probe`; add the patterns that pay at `target`."""
-        program = self.program
+    def estimate(self, sum_: Sum, lower: float, upper: float) -> float:
+        """The relaxation over the patterns known when the sum keeps to these limits too: no bound."""
+        self._require(sum_)
+        row = self._sums[sum_]
+        self.covering.set_limits(row, lower, upper)
+        value = self.covering.relax().objective
+        self.covering.set_limits(row, *self.limits.get(sum_, (-math.inf, math.inf)))
+        return value
+
+    def run_to(self, goal: float, near: float, watch: Watch) -> Floats | None:
+        """How much each pattern is used in the relaxation; None when it exceeds the goal or is stopped.
+
+        Ends too when the bound is `near` a relaxation that does not exceed the goal.
+        """
+        while self.value <= goal and watch.limit is None:
+            upper, found = self._round(goal)
+            watch.update()
+            if not found or (upper <= goal and upper - self.value <= near):
+                break
+        return self.covering.relax().used if self.value <= goal and watch.limit is None else None
+
+    def _round(self, goal: float = math.inf) -> tuple[float, bool]:
+        """One round of pricing: the relaxation before it, and whether new patterns were found."""
+        relaxed = self.covering.relax()
+        duals = dict(zip(self._sums, relaxed.duals.tolist(), strict=True))
+        for smoothing in SMOOTHINGS:
+            probe = smoothing * self.worth + (1 - smoothing) * relaxed.worth
+            between = {
+                sum_: smoothing * self.duals.get(sum_, 0.0) + (1 - smoothing) * dual
+                for sum_, dual in duals.items()
+            }
+            between = allowed_duals(self.program, between, self.limits)
+            for everything in (False, True):
+                # A few facilities are enough to go on; only a round over all of them gives a bound.
+                if self._price(probe, relaxed.worth, between, duals, everything=everything):
+                    return relaxed.objective, True
+                if self.value > goal:
+                    return relaxed.objective, False
+        return relaxed.objective, False
+
+    def _price(
+        self, probe: Floats, target: Floats, duals: Duals, target_duals: Duals, *, everything: bool
+    ) -> bool:
+        """Pack what may pay at `probe` and `duals`; add the patterns that pay at the targets."""
+        program = at_prices(self.program, duals)
         excess = max(1.0, float((probe / program.alone).max()))
-        candidates: list[tuple[float, int, Earnings, int]] = []
-        for number, rough in self.knapsacks.promising(probe):
+        candidates: list[Candidate] = []
+        for number, rough in self.knapsacks.promising(program, probe):
             ratio = rough.value / program.groups[number].price[rough.facilities]
             candidates.extend(
                 (float(ratio[row]), number, rough, int(row)) for row in np.flatnonzero(ratio > 1 + EPSILON)
             )
+        candidates = self._packed_lately.may_pay(program, probe, candidates)
         candidates.sort(key=lambda candidate: -candidate[0])
         added = False
         for _, number, rough, row in candidates if everything else candidates[:SOME]:
-            earned, patterns = self._pack(number, probe, rough, row)
+            earned, patterns = self._pack(program, number, probe, rough, row)
+            self._packed_lately.note(program, number, int(rough.facilities[row]), probe, earned)
             excess = max(excess, earned)
             for pattern in patterns:
                 worth = float(target[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
+                worth += sum(
+                    dual * sum_.of(self.program, pattern) for sum_, dual in target_duals.items() if dual
+                )
                 if pattern.cost - worth < -NEGLIGIBLE * pattern.cost:
                     added |= self.add(pattern)
-        value = float(probe @ program.members) / excess
-        if (everything or len(candidates) <= SOME) and value > self.value:
-            self.value, self.worth = value, probe / excess
+        if everything or len(candidates) <= SOME:
+            value = proven(program.members, probe, excess, duals, self.limits)
+            if value > self.value:
+                self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
         return added
 
-    def _pack(self, number: int, probe: Floats, rough: Earnings, row: int) -> tuple[float, list[Pattern]]:
+    def _pack(
+        self, program: Facilities, number: int, probe: Floats, rough: Earnings, row: int
+    ) -> tuple[float, list[Pattern]]:
         """The largest V_e(n) / (n s_e) that cannot be ruled out, and the patterns that pay."""
-        program = self.program
         group, facility = program.groups[number], int(rough.facilities[row])
         order = rough.order[row]
         classes = group.classes[order]
@@ -159,7 +233,7 @@ class PackedAscent:
             if best is not None:
                 ratio = max(ratio, best.bound / (instances * price))
                 counts = {int(k): int(n) for k, n in zip(classes, best.counts, strict=True) if n}
-                patterns.append(make_pattern(program, number, facility, counts))
+                patterns.append(make_pattern(self.program, number, facility, counts))
         if loose[-1] > 1 + EPSILON:
             ratio = max(ratio, float(loose[-1]))
             patterns.extend(self._large(number, group, facility, gain, load, classes, members))
@@ -180,3 +254,54 @@ class PackedAscent:
         paying = gain > load * rate
         counts = {int(k): int(n) for k, n in zip(classes[paying], members[paying], strict=True)}
         return [make_pattern(self.program, number, facility, counts)] if counts else []
+
+
+Candidate = tuple[float, int, Earnings, int]
+
+
+class PackedLately:
+    """What facilities earned when they were last packed, which bounds what they earn at other prices.
+
+    With gains g' instead of g, V'_e(n)/n ≤ max_n V_e(n)/n + D, D what one instance could earn of the
+    (g' − g)⁺ if fragments could be cut.
+    """
+
+    def __init__(self, program: Facilities) -> None:
+        self._gain = [np.full(group.joining.shape, np.nan) for group in program.groups]
+        self._most = [np.full(len(group), np.inf) for group in program.groups]
+
+    def note(self, program: Facilities, number: int, facility: int, worth: Floats, ratio: float) -> None:
+        """At these prices no number of instances of this facility earns more than `ratio` times its price."""
+        group = program.groups[number]
+        self._gain[number][facility] = worth[group.classes] - group.joining[facility]
+        self._most[number][facility] = ratio * group.price[facility]
+
+    def may_pay(self, program: Facilities, worth: Floats, candidates: list[Candidate]) -> list[Candidate]:
+        """The candidates that are not known to earn less than their price."""
+        rows: dict[int, list[int]] = {}
+        for position, (_, number, _, _) in enumerate(candidates):
+            rows.setdefault(number, []).append(position)
+        kept: list[Candidate] = []
+        for number, positions in rows.items():
+            group = program.groups[number]
+            facilities = np.array([int(candidates[p][2].facilities[candidates[p][3]]) for p in positions])
+            gain = worth[group.classes] - group.joining[facilities]
+            with np.errstate(invalid="ignore"):
+                more = np.maximum(0.0, gain - self._gain[number][facilities])
+            more = np.where(np.isnan(more), 0.0, more)  # −∞ as before: cannot join
+            load = program.load[group.classes]
+            order = np.argsort(-more / load, axis=1, kind="stable")
+            more = np.take_along_axis(more, order, axis=1)
+            demand = np.where(more > 0, (load * program.members[group.classes])[order], 0.0)
+            before = np.cumsum(demand, axis=1) - demand
+            capacity = group.capacity[facilities]
+            taken = np.clip(capacity[:, None] - before, 0.0, demand) / load[order]
+            most = self._most[number][facilities] + (taken * more).sum(axis=1)
+            kept.extend(
+                candidates[position]
+                for position, may in zip(
+                    positions, most > group.price[facilities] * (1 + EPSILON), strict=True
+                )
+                if may
+            )
+        return kept

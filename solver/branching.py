@@ -1,0 +1,212 @@
+"""Branch and price for 5.2: an answer of at most a goal, or a proof that there is none.
+
+A node is the pattern program with limits on sums that are whole in every answer (`solver.sums`); its
+relaxation (`solver.packed_bound`) bounds all answers that keep to them. Where a sum is a fraction v, one of
+its children has at most ⌊v⌋ of it and the other at least ⌈v⌉ (Vance 1998 and others branch so on sums over
+columns rather than on columns). How many instances a group has, and how many of them small ones, decides
+most: the relaxation mixes a large instance with a small one where the answer has to take one. Only then it
+is decided which group a fragment joins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.facilities import ALONE, Facilities, Floats, Pattern, make_pattern, settle, total_cost
+from solver.fractional_bound import Bound
+from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
+from solver.sums import Duals, Limits, Sum
+
+# A sum this near a whole number is one.
+WHOLE = 1e-5
+# Sums that are tried before one is chosen.
+CANDIDATES = 6
+# How near a node's bound has to come to a relaxation that is not above the goal, as a part of the price step.
+NEAR = 0.02
+# How much more a group's number of instances is worth deciding than how many of them are small.
+ALL_OF_A_GROUP = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """Limits, and the prices that prove the bound at these limits."""
+
+    limits: Limits
+    bound: float
+    worth: Floats
+    duals: Duals
+
+
+class Tree:
+    """A search for answers of at most `goal`; the last known prices and patterns are what it begins with."""
+
+    def __init__(
+        self, program: Facilities, bound: Bound, patterns: list[Pattern], goal: float, step: float
+    ) -> None:
+        self.program, self.goal = program, goal
+        self.nodes = 0
+        self._near = NEAR * step if step > 0 else NEAR * 1e-2 * goal
+        self._ascent = PackedAscent(program, bound, patterns, step)
+        root = Node(limits={}, bound=bound.value, worth=bound.worth, duals={})
+        self._open = [root]
+        self._undecided = False
+
+    @property
+    def proven(self) -> bool:
+        """There is no answer of at most the goal."""
+        return not self._open and not self._undecided
+
+    @property
+    def patterns(self) -> list[Pattern]:
+        """All patterns that were looked at."""
+        return self._ascent.patterns
+
+    def search(self, nodes: int, watch: Watch) -> list[Pattern] | None:
+        """Look at so many more nodes; the first answer of at most the goal that is found."""
+        for _ in range(nodes):
+            if not self._open or watch.limit is not None:
+                break
+            # The last first: the goal rules out what is too dear, and answers are deep down.
+            node = self._open.pop()
+            self.nodes += 1
+            answer = self._visit(node, watch)
+            if watch.limit is not None:
+                self._open.append(node)
+            if answer is not None:
+                return answer
+        return None
+
+    def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
+        ascent = self._ascent
+        ascent.enter(node.limits, node.bound, node.worth, node.duals, missing=2 * self.goal)
+        used = ascent.run_to(self.goal, self._near, watch)
+        if used is None:
+            return None
+        use = _Use(self.program, ascent.patterns, used)
+        fractions = use.fractions()
+        if not fractions:
+            return self._answer(use)
+        sum_, value, prefer_above = self._choose(node, fractions)
+        lower, upper = node.limits.get(sum_, (-math.inf, math.inf))
+        below, above = (
+            Node(
+                limits={**node.limits, sum_: limits},
+                bound=ascent.value,
+                worth=ascent.worth,
+                duals=ascent.duals,
+            )
+            for limits in ((lower, math.floor(value)), (math.floor(value) + 1.0, upper))
+        )
+        self._open.extend((below, above) if prefer_above else (above, below))
+        return None
+
+    def _choose(self, node: Node, fractions: list[tuple[float, Sum, float]]) -> tuple[Sum, float, bool]:
+        """The sum whose children exceed the node most, as far as the patterns known can tell."""
+        if len(fractions) == 1:
+            _, sum_, value = fractions[0]
+            return sum_, value, value - math.floor(value) > 0.5
+        base = self._ascent.covering.relax().objective
+        best = None
+        for _, sum_, value in fractions[:CANDIDATES]:
+            lower, upper = node.limits.get(sum_, (-math.inf, math.inf))
+            rise = [
+                min(self._ascent.estimate(sum_, *limits), 1.2 * self.goal) - base
+                for limits in ((lower, math.floor(value)), (math.floor(value) + 1.0, upper))
+            ]
+            score = max(min(rise), 1e-3 * self._near) * max(max(rise), 1e-3 * self._near)
+            if best is None or score > best[0]:
+                best = score, sum_, value, rise[1] < rise[0]
+        assert best is not None
+        return best[1:]
+
+    def _answer(self, use: _Use) -> list[Pattern] | None:
+        """Every sum is whole, so this is an answer, and it costs no more than the relaxation.
+
+        Rounding may make it dearer: then what is below this node stays undecided.
+        """
+        self._undecided = True
+        answer = settle(self.program, use.whole_patterns())
+        return answer if total_cost(answer) <= self.goal else None
+
+
+class _Use:
+    """How much of everything a relaxation uses: instances and members by (group, facility)."""
+
+    def __init__(self, program: Facilities, patterns: list[Pattern], used: Floats) -> None:
+        self._program = program
+        self._instances: defaultdict[tuple[int, int], float] = defaultdict(float)
+        self._members: defaultdict[tuple[int, int], defaultdict[int, float]] = defaultdict(
+            lambda: defaultdict(float)
+        )
+        for number in np.flatnonzero(used > 0).tolist():
+            pattern, times = patterns[number], float(used[number])
+            if pattern.group == ALONE:
+                continue
+            where = pattern.group, pattern.facility
+            self._instances[where] += times * pattern.instances
+            for k, count in zip(pattern.classes, pattern.counts, strict=True):
+                self._members[where][k] += times * count
+
+    def fractions(self) -> list[tuple[float, Sum, float]]:
+        """(worth of deciding it, sum, what it is) of the sums of the first kind that has any fractions."""
+        return self._of_prices() or self._of_facilities() or self._of_members()
+
+    def whole_patterns(self) -> list[Pattern]:
+        """The patterns of an answer whose sums are all whole."""
+        return [
+            make_pattern(self._program, *where, counts)
+            for where, members in self._members.items()
+            if (counts := {k: number for k, part in members.items() if (number := round(part))})
+        ]
+
+    def _of_prices(self) -> list[tuple[float, Sum, float]]:
+        found = []
+        groups: defaultdict[int, defaultdict[float, float]] = defaultdict(lambda: defaultdict(float))
+        for (group, facility), number in self._instances.items():
+            groups[group][float(self._program.groups[group].price[facility])] += number
+        for group, of_price in groups.items():
+            total = 0.0
+            for price in sorted(of_price):
+                total += of_price[price]
+                last = price == max(of_price)
+                sum_ = Sum(group=group, most_price=math.inf if last else price)
+                found.append((ALL_OF_A_GROUP if last else 1.0, sum_, total))
+        return _fractional(found)
+
+    def _of_facilities(self) -> list[tuple[float, Sum, float]]:
+        return _fractional(
+            [
+                (1.0, Sum(group=group, facility=facility), number)
+                for (group, facility), number in self._instances.items()
+            ]
+        )
+
+    def _of_members(self) -> list[tuple[float, Sum, float]]:
+        groups: defaultdict[tuple[int, int], float] = defaultdict(float)
+        for (group, _), members in self._members.items():
+            for k, part in members.items():
+                groups[group, k] += part
+        return _fractional(
+            [(1.0, Sum(group=group, member=k), part) for (group, k), part in groups.items()]
+        ) or _fractional(
+            [
+                (1.0, Sum(group=group, facility=facility, member=k), part)
+                for (group, facility), members in self._members.items()
+                for k, part in members.items()
+            ]
+        )
+
+
+def _fractional(sums: list[tuple[float, Sum, float]]) -> list[tuple[float, Sum, float]]:
+    """Those that are not whole, most worth deciding first."""
+    found = []
+    for weight, sum_, value in sums:
+        part = value - math.floor(value)
+        if min(part, 1 - part) > WHOLE:
+            found.append((weight * min(part, 1 - part), sum_, value))
+    return sorted(found, key=lambda one: -one[0])
