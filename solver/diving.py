@@ -40,7 +40,7 @@ def dive(
     taken: list[Pattern] = []
     while left.any():
         rest.restrict(left)
-        used = rest.generate(ROUNDS)
+        used = rest.generate(ROUNDS, watch)
         if watch.limit is not None:
             return None
         number_taken = 0

@@ -24,8 +24,9 @@ Indices = NDArray[np.intp]
 MOST_STATES = 20_000
 EPSILON = 1e-9
 # Branch and bound counts in whole numbers, and mostly takes less than a millisecond; but where the best and
-# worst of more than FEW items are within ALIKE of one another in gain per load, it looks at nearly all.
-UNITS, BRANCHING_S, ALIKE, FEW = 1e9, 0.5, 1e-2, 12
+# worst of more than FEW items are within ALIKE of one another in gain per load, or there are MANY, it may
+# look at nearly all.
+UNITS, BRANCHING_S, ALIKE, FEW, MANY = 1e9, 0.1, 1e-2, 12, 40
 BRANCH_AND_BOUND = knapsack_solver.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER
 
 
@@ -92,7 +93,7 @@ def _branch(gain: Floats, load: Floats, members: Indices, capacity: float) -> tu
     if not len(gain):
         return counts, 0.0
     rate = gain / load
-    if len(gain) > FEW and rate.min() > (1 - ALIKE) * rate.max():
+    if len(gain) > MANY or (len(gain) > FEW and rate.min() > (1 - ALIKE) * rate.max()):
         return None
     pieces = _pieces(members)
     sizes = np.array([number for _, number in pieces], dtype=np.float64)

@@ -38,7 +38,7 @@ from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
 # Rounds of the pattern program's relaxation before the first dive, and in one turn.
-ROUNDS = 40
+FIRST_ROUNDS, ROUNDS = 40, 150
 # What one turn may do for the bound, and how many parts in a row it tries in vain for the answer.
 EFFORT = Effort(branches=15, patterns=100_000, nodes=50, looks=200)
 TRIES = 4
@@ -120,7 +120,7 @@ class _Search:
         if watch.over:
             return
         ascent = PackedAscent(self.program, loose, self.best, self.step)
-        complete = ascent.run(watch, rounds=ROUNDS)
+        complete = ascent.run(watch, rounds=FIRST_ROUNDS)
         if watch.over:
             return
         watch.update(phase="diving")

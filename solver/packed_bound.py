@@ -44,6 +44,8 @@ SMOOTHINGS = (0.8, 0.4, 0.0)
 CLOSE = 5e-5
 # Facilities packed in a round that only looks for patterns.
 SOME = 40
+# How many numbers of instances of a facility are packed in such a round.
+SOME_SIZES = 2
 
 
 class PackedAscent:
@@ -112,11 +114,11 @@ class PackedAscent:
         self.covering.set_demand(members)
         self.value = 0.0
 
-    def generate(self, rounds: int) -> Floats:
+    def generate(self, rounds: int, watch: Watch) -> Floats:
         """Look for patterns for so many rounds, without a bound; how much each is used in the relaxation."""
         for _ in range(rounds):
             worth = self.covering.relax().worth
-            if not self._price(worth, worth, {}, {}, everything=False):
+            if not self._price(worth, worth, {}, {}, watch, everything=False):
                 break
         return self.covering.relax().used
 
@@ -127,14 +129,14 @@ class PackedAscent:
         """
         if self._first:
             self._first = False
-            self._price(self.worth * 1.05, self.worth * 1.05, {}, {}, everything=True)
+            self._price(self.worth * 1.05, self.worth * 1.05, {}, {}, watch, everything=True)
         for _ in range(rounds):
-            upper, found = self._round()
+            upper, found = self._round(watch)
             watch.update(phase="packing", lower_bound=round_up(self.value, self.step))
-            if not found or self.value >= upper * (1 - CLOSE):
-                return True
             if watch.limit is not None:
                 break
+            if not found or self.value >= upper * (1 - CLOSE):
+                return True
         return False
 
     def estimate(self, sum_: Sum, lower: float, upper: float) -> float:
@@ -152,13 +154,13 @@ class PackedAscent:
         Ends too when the bound is `near` a relaxation that does not exceed the goal.
         """
         while self.value <= goal and watch.limit is None:
-            upper, found = self._round(goal)
+            upper, found = self._round(watch, goal)
             watch.update()
             if not found or (upper <= goal and upper - self.value <= near):
                 break
         return self.covering.relax().used if self.value <= goal and watch.limit is None else None
 
-    def _round(self, goal: float = math.inf) -> tuple[float, bool]:
+    def _round(self, watch: Watch, goal: float = math.inf) -> tuple[float, bool]:
         """One round of pricing: the relaxation before it, and whether new patterns were found."""
         relaxed = self.covering.relax()
         duals = dict(zip(self._sums, relaxed.duals.tolist(), strict=True))
@@ -171,14 +173,21 @@ class PackedAscent:
             between = allowed_duals(self.program, between, self.limits)
             for everything in (False, True):
                 # A few facilities are enough to go on; only a round over all of them gives a bound.
-                if self._price(probe, relaxed.worth, between, duals, everything=everything):
+                if self._price(probe, relaxed.worth, between, duals, watch, everything=everything):
                     return relaxed.objective, True
-                if self.value > goal:
+                if self.value > goal or watch.limit is not None:
                     return relaxed.objective, False
         return relaxed.objective, False
 
     def _price(
-        self, probe: Floats, target: Floats, duals: Duals, target_duals: Duals, *, everything: bool
+        self,
+        probe: Floats,
+        target: Floats,
+        duals: Duals,
+        target_duals: Duals,
+        watch: Watch,
+        *,
+        everything: bool,
     ) -> bool:
         """Pack what may pay at `probe` and `duals`; add the patterns that pay at the targets."""
         program = at_prices(self.program, duals)
@@ -193,7 +202,10 @@ class PackedAscent:
         candidates.sort(key=lambda candidate: -candidate[0])
         added = False
         for _, number, rough, row in candidates if everything else candidates[:SOME]:
-            earned, patterns = self._pack(program, number, probe, rough, row)
+            if watch.limit is not None:
+                return added
+            sizes = MOST_INSTANCES if everything else SOME_SIZES
+            earned, patterns = self._pack(program, number, probe, rough, row, sizes)
             self._packed_lately.note(program, number, int(rough.facilities[row]), probe, earned)
             excess = max(excess, earned)
             for pattern in patterns:
@@ -210,9 +222,9 @@ class PackedAscent:
         return added
 
     def _pack(
-        self, program: Facilities, number: int, probe: Floats, rough: Earnings, row: int
+        self, program: Facilities, number: int, probe: Floats, rough: Earnings, row: int, sizes: int
     ) -> tuple[float, list[Pattern]]:
-        """The largest V_e(n) / (n s_e) that cannot be ruled out, and the patterns that pay."""
+        """The largest V_e(n) / (n s_e) that cannot be ruled out, and what pays, of so many sizes n."""
         group, facility = program.groups[number], int(rough.facilities[row])
         order = rough.order[row]
         classes = group.classes[order]
@@ -228,7 +240,11 @@ class PackedAscent:
         room = round_down(number_of * capacity * (1 + EPSILON), self._load_step)
         tight = fractional(gain, load, members, room) / (number_of * price)
         ratio, patterns = 1.0, []
-        for instances in (np.flatnonzero(tight[:-1] > 1 + EPSILON) + 1).tolist():
+        over = np.flatnonzero(tight[:-1] > 1 + EPSILON)
+        if len(over) > sizes:
+            over = over[np.argsort(-tight[over], kind="stable")]
+            ratio = float(tight[over[sizes]])
+        for instances in (over[:sizes] + 1).tolist():
             best = pack(gain, load, members, float(room[instances - 1]), instances * price)
             if best is not None:
                 ratio = max(ratio, best.bound / (instances * price))
