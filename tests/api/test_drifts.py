@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from planner.planning import make_plan
 from planner.problem import PlanSettings
 from planner.profile import Profile
 from planner.workload import Fragment, Workload
+from tests.api.pages.test_guards import sign_in
 from tests.api.service import RunningService
 from tests.api.test_deployments import register, report
 from tests.exits import with_exits
@@ -170,6 +172,13 @@ def test_a_proposal_is_not_deployed_and_ends_when_somebody_deploys(
     until(lambda: client.drifts()[0].state == "proposed", fleet, (0.9, 0.8))
     newest, *older = client.drifts()
     assert {item.state for item in older} <= {"superseded"}
+    with httpx.Client(base_url=service.address, timeout=30) as pages:
+        sign_in(pages, service.key("read"))
+        page = pages.get("/nodes").text
+    assert '<h2 id="exits">Early exits</h2>' in page
+    assert "another plan is made and proposed" in page
+    assert f'<a href="/plans/{newest.new_plan}">' in page
+    assert re.search(r"net: 50\.0\s% → \d+\.\d\s%, 25\.0\s% → ", page)
     client.deploy(str(newest.new_plan))
     until(lambda: client.drift(newest.id).state == "applied", fleet, (0.9, 0.8))
     assert client.drift(newest.id).applied_as == 2
