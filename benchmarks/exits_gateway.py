@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import uvloop
 
+from benchmarks.exits_planned import retold
 from planner import formats
 from planner.arrivals import arrivals_of
 from planner.plan import Plan
@@ -38,7 +39,7 @@ PHONE = "phone"
 # A rate is carried if this part of its requests is answered in time.
 ON_TIME = 0.99
 # Rates tried one after the other are so much apart, and each is sent for so long.
-STEP, SECONDS = 1.08, 3.0
+STEP, SECONDS = 1.08, 2.5
 # What is said of an input close to a threshold may differ from batch to batch.
 MARGIN = 1e-3
 
@@ -157,7 +158,7 @@ class Served:
         return Counted(len(rows), on_time, wrong)
 
     def goodput(
-        self, first_rps: float, survival: Sequence[float], budget_ms: float, *, tries: int = 6
+        self, first_rps: float, survival: Sequence[float], budget_ms: float, *, tries: int = 5
     ) -> tuple[float, int]:
         """The largest rate of a ladder of which ON_TIME are on time, from here; and the wrong answers."""
         self.send(0.5 * first_rps, survival, budget_ms, 99)  # estimates of batches settle
@@ -198,14 +199,10 @@ def simulated(
     """The part on time of 20 simulated seconds of the same arrivals, with the true survival."""
     own = tuple(survival) if profile.exits is not None else None
     fragment = Fragment(id=PHONE, model=model, start=0, budget_ms=budget_ms, rate_rps=rate_rps, survival=own)
-    bare = replace(
-        plan,
-        stages=tuple(replace(stage, expected_ms=None) for stage in plan.stages),
-        routes=tuple(replace(route, expected_ms=None) for route in plan.routes),
-    )
+    workload = Workload(fragments=(fragment,))
     found = simulate(
-        bare,
-        Workload(fragments=(fragment,)),
+        retold(plan, workload, profile),
+        workload,
         [profile],
         arrivals=arrivals_of("poisson"),
         seconds=20.0,

@@ -60,8 +60,8 @@ SECONDS = 1.5
 SHARE, BUDGET_MS = 60.0, 250.0
 SYSTEMS = {"stock": "gslice+", "multi-exit": "multi-exit", "planned": "graft"}
 SETTINGS = PlanSettings(time_limit_s=1.0, threads=1)
-HARDNESS = ((0.1, 0.01), (0.3, 0.1), (0.5, 0.25), (0.7, 0.5), (0.85, 0.75), (0.95, 0.9), (1.0, 1.0))
-ERRORS = (-0.5, -0.3, -0.1, 0.0, 0.1, 0.3, 0.5)
+HARDNESS = ((0.1, 0.01), (0.5, 0.25), (0.7, 0.5), (0.9, 0.8), (1.0, 1.0))
+ERRORS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 TRUE = (0.5, 0.25)
 
 
@@ -89,7 +89,7 @@ def train(directory: Path) -> None:
 
 def profile(directory: Path) -> None:
     regraft(
-        "profile", MODEL, "--output", str(directory), "--gpu", "cpu", "--seconds", "60",
+        "profile", MODEL, "--output", str(directory), "--gpu", "cpu", "--seconds", "60", "--fresh",
         "--batches", ",".join(map(str, BATCHES)), "--shares", ",".join(map(str, SHARES)),
     )  # fmt: skip
     [plain] = directory.glob("*.cpu.json")

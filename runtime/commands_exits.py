@@ -99,6 +99,8 @@ def measure(
     The last quarter of the data is measured, which training and thresholds have not seen.
     """
     os.environ["REGRAFT_WEIGHTS"] = str(weights)
+    import torch
+
     from planner import formats
     from planner.errors import InputError
     from planner.profile import Profile
@@ -114,7 +116,12 @@ def measure(
         samples = training.read_samples(data, chain).part(0.75, 1.0)
         ramps = load_ramps(model, chain.cut_shapes, weights)
         found = training.opinions(chain, ramps, samples)
-        made = profile_with_exits(plain, chain, ramps, found, hold_shares=not scaled)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as workers do
+        try:
+            made = profile_with_exits(plain, chain, ramps, found, hold_shares=not scaled)
+        finally:
+            torch.set_num_threads(threads)
         formats.write(made, output)
     except InputError as error:
         _complain(str(error), INPUT_WRONG)

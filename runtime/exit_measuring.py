@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
+import numpy as np
 import torch
 
 from planner.profile import Exit, Profile
+from runtime.cells import MOST_STRETCH_PCT, monotone
 from runtime.errors import MeasurementError
 from runtime.exit_training import Opinions
 from runtime.models import Chain
@@ -120,38 +122,41 @@ def _held(profile: Profile, chain: Chain, ramps: Ramps) -> tuple[dict[int, _Tabl
                 share.change(share_pct)
                 held_by = share.enforced_by
             for layer in ramps.layers:
-                alone = whole[layer]
                 columns[layer][share_pct] = (
-                    alone
+                    whole[layer]
                     if share_pct >= 100
-                    else [
-                        # A quota that was saved up makes a few runs too quick, never all of them.
-                        max(quick, _paced_ms(chain, ramps, layer, batch, share))
-                        for batch, quick in zip(profile.batches, alone, strict=True)
-                    ]
+                    else [_paced_ms(chain, ramps, layer, batch, share) for batch in profile.batches]
                 )
-    rows = range(len(profile.batches))
-    return {
-        layer: tuple(tuple(round(by_share[one][row], 6) for one in profile.shares) for row in rows)
-        for layer, by_share in columns.items()
-    }, held_by
+    tables: dict[int, _Table] = {}
+    for layer, by_share in columns.items():
+        raw = np.array([by_share[one] for one in profile.shares]).T[:, :, None]
+        smooth = monotone(raw)[:, :, 0]
+        tables[layer] = tuple(tuple(round(float(cell), 6) for cell in row) for row in smooth)
+    return tables, held_by
 
 
 def _paced_ms(chain: Chain, ramps: Ramps, layer: int, batch: int, share: Share) -> float:
-    """The mean time of a ramp that runs again and again in a process held to a share, stops included."""
+    """What a ramp takes in a process held to a share, as `runtime.cells` counts it for layers.
+
+    The processor time of many runs, divided by the share that is granted, and stretched as the clock says, up
+    to 5 %: a quota stops the process at any place, and what others do to it is not the plan's.
+    """
     module, threshold = ramps.at(layer)
     with torch.inference_mode():
         sample = chain.example(batch, cut=layer)
-        began, runs = 0.0, -_UNCOUNTED
+        runs = -_UNCOUNTED
+        began = busy = 0.0
         while runs < _LEAST_RUNS or time.perf_counter() - began < _PACED_S:
             if runs == 0:
-                began = time.perf_counter()
+                began, busy = time.perf_counter(), time.thread_time()
             start = time.perf_counter()
             stay = confidence(module(sample)) < threshold
             sample[stay]
             share.pace(time.perf_counter() - start)
             runs += 1
-        return 1e3 * (time.perf_counter() - began) / runs
+        granted_ms = 1e3 * (time.thread_time() - busy) / runs * 100.0 / share.effective_pct()
+        total_ms = 1e3 * (time.perf_counter() - began) / runs
+    return min(max(total_ms, granted_ms), granted_ms * (1.0 + MOST_STRETCH_PCT / 100.0))
 
 
 def _slower(profile: Profile) -> list[list[float | None]]:
