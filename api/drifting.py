@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -42,7 +43,7 @@ from planner.workload import Workload
 _log = logger("regraft.drift")
 
 BY = "drift"  # who deployed and submitted, where nobody did
-_TICK_S = 1.0
+_TICK_S, _IDLE_S = 1.0, 10.0
 
 
 class DriftWatch:
@@ -53,6 +54,7 @@ class DriftWatch:
         self._database = service.database
         self._settings = service.settings
         self._inputs: tuple[int, _Inputs] | None = None
+        self._next_look_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -79,10 +81,12 @@ class DriftWatch:
         with self._database.reading() as store:
             last = store.drifts.last_window()
             due_ms = 0 if last is None else last.ended_ms + int(1000 * self._settings.drift_window_s)
-            if store.nodes.now_ms() < due_ms:
+            if store.nodes.now_ms() < due_ms or time.monotonic() < self._next_look_s:
                 return None
             reported, generation = store.nodes.exits(), store.deployments.generation()
             if not reported or not generation:
+                # Where nobody uses exits, thousands of statuses are not looked through every second.
+                self._next_look_s = time.monotonic() + min(_IDLE_S, self._settings.drift_window_s)
                 return None
             last = store.drifts.last_window(body=True)
         before: Reading = {}

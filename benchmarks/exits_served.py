@@ -36,7 +36,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -104,13 +104,15 @@ def regraft(*arguments: str) -> None:
     subprocess.run(command, check=True)
 
 
-def plan(directory: Path) -> None:
-    """Every case of the other steps, with its plan and what the simulation says of it."""
+def plan(directory: Path, steps: Sequence[str] = ("goodput", "hardness", "forecast")) -> None:
+    """Every case of these steps, with its plan and what the simulation says of it."""
     from benchmarks.exits_gateway import simulated_goodput
 
     made = formats.read(Profile, directory / "profile.json")
-    cases = []
+    cases: dict[str, list[Any]] = {step: [] for step in steps}
     for step, name, system, batch, assumed, true in every_case():
+        if step not in cases:
+            continue
         believed = with_survival(made, assumed)
         asked = only(believed, batch) if batch else believed
         if system == "stock":
@@ -133,7 +135,8 @@ def plan(directory: Path) -> None:
             f"{step} {name} {system}: {rate_rps:.0f}, simulated {simulated_rps:.0f}: {stages}",
             flush=True,
         )
-    (directory / "cases.json").write_text(json.dumps(cases))
+    for step, found_cases in cases.items():
+        (directory / f"{step}.json").write_text(json.dumps(found_cases))
 
 
 def every_case() -> Iterator[tuple[str, str, str, int, tuple[float, ...], tuple[float, ...]]]:
@@ -164,14 +167,11 @@ def only(made: Profile, batch: int) -> Profile:
     """The profile in which stages run at this batch alone: of smaller ones the edges were not measured."""
     from benchmarks.exits_planned import only as at_this_batch
 
-    return at_this_batch(replace(made, exits=made.exits), batch) if batch > 1 else first(made)
-
-
-def first(made: Profile) -> Profile:
-    """With batch 1 alone."""
-    exits = tuple(replace(item, ramp_ms=item.ramp_ms[:1]) for item in made.exits or ())
-    return replace(
-        made, batches=made.batches[:1], latency_ms=tuple(layer[:1] for layer in made.latency_ms), exits=exits
+    count = made.batches.index(batch) + 1
+    exits = tuple(replace(item, ramp_ms=item.ramp_ms[:count]) for item in made.exits or ())
+    latency_ms = tuple(layer[:count] for layer in made.latency_ms)
+    return at_this_batch(
+        replace(made, batches=made.batches[:count], latency_ms=latency_ms, exits=exits), batch
     )
 
 
@@ -214,7 +214,7 @@ def serve(step: str, directory: Path) -> None:
     chain = open_chain(MODEL)
     rest = training.read_samples(directory / "digits.npz", chain).part(0.75, 1.0)
     pool = pool_of(chain, load_ramps(MODEL, chain.cut_shapes, directory), rest, training.opinions)
-    cases = [case for case in json.loads((directory / "cases.json").read_text()) if case["step"] == step]
+    cases = json.loads((directory / f"{step}.json").read_text())
     print(f"inputs that pass 0, 1, 2 exits: {[len(kind) for kind in pool.kinds]}", flush=True)
     print(
         f"| {step} | system | planned | simulated | measured | measured / simulated | beside stock | wrong |"
@@ -337,6 +337,7 @@ if __name__ == "__main__":
         "profile": profile,
         "stages": stages,
         "plan": plan,
+        **{f"plan-{step}": partial(plan, steps=(step,)) for step in ("goodput", "hardness", "forecast")},
         **{step: partial(serve, step) for step in ("goodput", "hardness", "forecast")},
     }
     parser = argparse.ArgumentParser(

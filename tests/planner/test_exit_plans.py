@@ -231,7 +231,7 @@ def test_with_easy_inputs_exits_save_share_and_the_plan_says_how_much() -> None:
 
 def test_with_hard_inputs_exits_are_left_alone() -> None:
     workload, profile = light((0.99, 0.98))
-    plan = make_plan(workload, [profile], strategy="optimal", settings=QUICK)
+    plan = make_plan(workload, [profile], strategy="graft", settings=QUICK)
     assert plan.provenance.settings["exits"]["net"]["taken"] == "none"
     assert not any(stage.exits for stage in plan.stages)
 
