@@ -186,7 +186,7 @@ def _enough(windows: Sequence[Window]) -> list[Window]:
 
 
 def _arima(series: np.ndarray) -> float:
-    """One step ahead by ARIMA(1, 1, 1); as the last value where the series is constant."""
+    """One step ahead by ARIMA(1, 1, 1); the last value where the series is constant or cannot be fitted."""
     from statsmodels.tsa.arima.model import ARIMA
 
     if np.ptp(series) < 1e-9:
@@ -194,5 +194,8 @@ def _arima(series: np.ndarray) -> float:
     with warnings.catch_warnings():
         # Its warnings say that a fit is poor; a poor forecast shows in the benchmark.
         warnings.simplefilter("ignore")
-        fitted = ARIMA(series, order=(1, 1, 1)).fit()
-        return float(fitted.forecast(1)[0])
+        try:
+            found = float(ARIMA(series, order=(1, 1, 1)).fit().forecast(1)[0])
+        except (np.linalg.LinAlgError, ValueError):
+            found = math.nan
+        return found if math.isfinite(found) else float(series[-1])
