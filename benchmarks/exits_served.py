@@ -121,9 +121,8 @@ def plan(directory: Path, steps: Sequence[str] = ("goodput", "hardness", "foreca
         simulated_rps = simulated_goodput(
             found, made if system != "stock" else replace(made, exits=None), true, BUDGET_MS, MODEL, rate_rps
         )
-        cases.append(
-            {
-                "step": step, "name": name, "system": system, "survival": true, "planned_rps": rate_rps,
+        cases[step].append(
+            { "name": name, "system": system, "survival": true, "planned_rps": rate_rps,
                 "simulated_rps": simulated_rps, "plan": formats.to_json(found),
             }
         )  # fmt: skip
