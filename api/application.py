@@ -13,7 +13,8 @@ from fastapi import APIRouter, FastAPI
 from api import documentation, problems
 from api.context import Service
 from api.database import Database
-from api.endpoints import deployments, documents, nodes, plans, probes, runs
+from api.drifting import DriftWatch
+from api.endpoints import deployments, documents, drifts, nodes, plans, probes, runs
 from api.errors import ServiceError
 from api.gate import Gate
 from api.keys import Authenticator
@@ -71,7 +72,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     )
     app.state.service = service
     v1 = APIRouter(prefix="/v1")
-    for module in (documents, runs, plans, deployments, nodes):
+    for module in (documents, runs, plans, deployments, drifts, nodes):
         v1.include_router(module.router)
     v1.include_router(probes.audit)
     app.include_router(v1)
@@ -91,7 +92,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.watch.look()
-    beside = (service.watch.run(), service.roster.follow(), _keep_house(service))
+    beside = (service.watch.run(), service.roster.follow(), _keep_house(service), DriftWatch(service).run())
     tasks = [asyncio.create_task(work) for work in beside]
     for _ in range(service.settings.run_workers):
         worker = RunWorker(service.database, service.settings, queued=service.queued, told=service.watch.runs)

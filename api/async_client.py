@@ -298,16 +298,28 @@ class AsyncClient:
 
     # Deployments and nodes
 
-    async def deploy(self, plan_id: str, *, expected_generation: int | None = None) -> views.Deployment:
+    async def deploy(
+        self,
+        plan_id: str,
+        *,
+        expected_generation: int | None = None,
+        on_drift: views.OnDrift | None = None,
+    ) -> views.Deployment:
         """Make a plan the one to run."""
-        wanted = views.Deploy(plan=plan_id, expected_generation=expected_generation)
+        wanted = views.Deploy(plan=plan_id, expected_generation=expected_generation, on_drift=on_drift)
         return await self._ask("POST", "/v1/deployments", views.Deployment, wanted)
 
     async def roll_back(
-        self, generation: int | None = None, *, expected_generation: int | None = None
+        self,
+        generation: int | None = None,
+        *,
+        expected_generation: int | None = None,
+        on_drift: views.OnDrift | None = None,
     ) -> views.Deployment:
         """Run an earlier generation's plan again; without a number, the one before the current one."""
-        wanted = views.Rollback(generation=generation, expected_generation=expected_generation)
+        wanted = views.Rollback(
+            generation=generation, expected_generation=expected_generation, on_drift=on_drift
+        )
         return await self._ask("POST", "/v1/deployments/rollback", views.Deployment, wanted)
 
     async def deployment(self, generation: int | None = None) -> views.DeploymentStatus | None:
@@ -323,6 +335,18 @@ class AsyncClient:
     async def deployments(self) -> list[views.Deployment]:
         """All generations, newest first."""
         return await self._list("/v1/deployments", views.Deployment)
+
+    async def exits(self) -> views.Exits:
+        """What fraction of inputs goes on past each exit: as planned, as seen, and as expected."""
+        return await self._ask("GET", "/v1/exits", views.Exits)
+
+    async def drifts(self) -> list[views.Drift]:
+        """All drifts, newest first: inputs had become easier or harder, and it was planned anew."""
+        return await self._list("/v1/drifts", views.Drift)
+
+    async def drift(self, drift_id: str) -> views.Drift:
+        """A drift."""
+        return await self._ask("GET", f"/v1/drifts/{drift_id}", views.Drift)
 
     async def nodes(self) -> list[views.Node]:
         """All nodes, with their leases, what they say that they run, and what does not."""

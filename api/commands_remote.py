@@ -1,4 +1,4 @@
-"""Commands that talk to a running service: submit, runs, plans, deploy, rollback, nodes.
+"""Commands that talk to a running service: submit, runs, plans, deploy, rollback, drifts, nodes.
 
 The service and the key are options or the environment variables REGRAFT_SERVICE and REGRAFT_KEY.
 """
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -187,12 +187,23 @@ def deploy(
     expected_generation: Annotated[
         int | None, typer.Option(help="Refuse unless this is the current generation.")
     ] = None,
+    on_drift: Annotated[
+        str,
+        typer.Option(
+            help="Where inputs become easier or harder than planned with: ignore, propose or apply another "
+            "plan. By default as the service is set."
+        ),
+    ] = "",
     service: Service = SERVICE,
     key: Key = "",
 ) -> None:
     """Make a plan the one to run: a new generation."""
+    if on_drift not in ("", "ignore", "propose", "apply"):
+        typer.echo(f"--on-drift is {on_drift!r}: expected ignore, propose or apply", err=True)
+        raise typer.Exit(INPUT_WRONG)
+    mode = cast("views.OnDrift | None", on_drift or None)
     with _connected(service, key) as client:
-        _deployed(client.deploy(plan, expected_generation=expected_generation))
+        _deployed(client.deploy(plan, expected_generation=expected_generation, on_drift=mode))
 
 
 def rollback(
@@ -222,6 +233,33 @@ def nodes(service: Service = SERVICE, key: Key = "") -> None:
             typer.echo(f"  {item.stage} #{item.instance} on {item.gpu}: {item.reason}")
     if any(node.not_running for node in listed):
         raise typer.Exit(CHECK_FAILED)
+
+
+def drifts(service: Service = SERVICE, key: Key = "") -> None:
+    """List what exits see and expect of the running plan, and what was planned anew for it."""
+    with _connected(service, key) as client:
+        now, listed = client.exits(), client.drifts()
+    for kind in now.outlooks:
+        _line(
+            kind.model,
+            f"{kind.fragments} fragments",
+            _survivals(kind),
+            "drifted" if kind.drifted else "as planned",
+        )
+    for drift in listed:
+        why = "; ".join(f"{kind.model} {_survivals(kind)}" for kind in drift.outlooks if kind.drifted)
+        became = f"generation {drift.applied_as}" if drift.applied_as else drift.new_plan or "no plan"
+        _line(drift.id, f"generation {drift.generation}", why, drift.state, became, drift.detail or "")
+
+
+def _survivals(kind: views.ExitOutlook) -> str:
+    """Planned and expected, exit by exit."""
+    if kind.expected is None:
+        return ", ".join(
+            f"{layer}: {before:.3g}" for layer, before in zip(kind.layers, kind.planned, strict=True)
+        )
+    both = zip(kind.layers, kind.planned, kind.expected, strict=True)
+    return ", ".join(f"{layer}: {before:.3g} -> {after:.3g}" for layer, before, after in both)
 
 
 def _deployed(deployment: views.Deployment) -> None:

@@ -180,6 +180,22 @@ _DIFFERENCE: dict[str, Any] = {
     "unchanged": 1,
 }
 
+_OUTLOOK: dict[str, Any] = {
+    "model": "resnet101",
+    "own": False,
+    "layers": [1],
+    "fragments": 2,
+    "planned": [0.5],
+    "seen": [0.71],
+    "expected": [0.72],
+    "windows": 4,
+    "answered": 7200,
+    "rests_on": 1800,
+    "difference": 0.22,
+    "drifted": True,
+    "harder": True,
+}
+
 # By the name of the answer's class.
 ANSWERS: dict[str, dict[str, Any]] = {
     "WorkloadInfo": {
@@ -280,6 +296,30 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "workers": REQUESTS["ReportStatus"]["workers"],
         "assigned": 2,
         "not_running": _NOT_RUNNING,
+    },
+    "Exits": {
+        "generation": 1,
+        "on_drift": "propose",
+        "window_s": 60.0,
+        "tolerance": 0.05,
+        "at": _AT,
+        "outlooks": [_OUTLOOK],
+    },
+    "Drift": {
+        "id": "drift_019a8f3c1d2e5b6a7c8d9e0f1a2b",
+        "created_at": _AT,
+        "generation": 1,
+        "plan": _PLAN_ID,
+        "mode": "propose",
+        "state": "proposed",
+        "detail": None,
+        "outlooks": [_OUTLOOK],
+        "workload": _ID,
+        "run": _RUN_ID,
+        "new_plan": "plan_019a8f3c1d2e5b6a7c8d9e0f1a2c",
+        "share": 100.0,
+        "new_share": 150.0,
+        "applied_as": None,
     },
     "AuditEntry": {
         "id": 7,

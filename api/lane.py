@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems, views
 from api.errors import ServiceError
 from api.keys import Caller
-from api.repositories.nodes import Report
-from api.roster import Roster
+from api.roster import Roster, report_of
 from api.settings import Settings
 
 _ASSIGNMENT, _STATUS = "/v1/nodes/{node_id}/assignment", "/v1/nodes/{node_id}/status"
@@ -96,9 +95,7 @@ class AgentLane:
         except ValidationError:
             return whole, False
         _agent(scope, _STATUS)
-        workers = [worker.model_dump() for worker in status.workers]
-        report = Report(node_id=node_id, generation=status.generation, workers=workers)
-        await self._roster.report(report)
+        await self._roster.report(report_of(node_id, status))
         await _answer(send, 204, [])
         return whole, True
 

@@ -145,6 +145,7 @@ def deployment(row: DeploymentRow, *, current: int) -> views.Deployment:
         plan=row.plan_id,
         rollback_of=row.rollback_of,
         deployed_by=row.deployed_by,
+        on_drift=row.on_drift,
         instances=row.instances,
         gpus=row.gpus,
         current=row.generation == current,

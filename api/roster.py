@@ -13,6 +13,7 @@ import re
 import time
 from collections import defaultdict
 
+from api import views
 from api.database import Database
 from api.deploying import Assignment, AssignmentBook, Resolved, resolve
 from api.errors import NotFoundError, ServiceError
@@ -156,6 +157,16 @@ class Roster:
     def _read_gpus(self, node_id: str) -> tuple[str, ...]:
         with self._database.reading() as store:
             return tuple(gpu["id"] for gpu in store.nodes.node(node_id).gpus)
+
+
+def report_of(node_id: str, status: views.ReportStatus) -> Report:
+    """A status as it is stored."""
+    return Report(
+        node_id=node_id,
+        generation=status.generation,
+        workers=[worker.model_dump() for worker in status.workers],
+        exits=[gateway.model_dump() for gateway in status.exits],
+    )
 
 
 def matches(header: str, etag: str) -> bool:

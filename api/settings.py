@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -60,6 +62,21 @@ class Settings(BaseSettings):
     node_lease_s: float = Field(9.0, gt=0, description="a node that is silent this long counts as gone")
     node_heartbeat_s: float = Field(3.0, gt=0, description="how often an agent reports its status")
     max_clients: int = Field(48, ge=1, description="instances on one GPU (law 5)")
+
+    on_drift: Literal["ignore", "propose", "apply"] = Field(
+        "propose",
+        description="where inputs become easier or harder than planned with: ignore it, propose another "
+        "plan, or apply it; a deployment may say otherwise",
+    )
+    drift_window_s: float = Field(
+        60.0, gt=0, le=86400, description="what exits saw is counted in windows of this length"
+    )
+    drift_windows: int = Field(
+        60, ge=1, le=1000, description="windows that are kept, and that a forecast is made from"
+    )
+    drift_tolerance: float = Field(
+        0.05, gt=0, le=1, description="what a survival may differ by from the one planned with"
+    )
 
     long_poll_max_s: float = Field(60.0, ge=0, description="longest ?wait of an assignment")
     watch_interval_s: float = Field(

@@ -175,6 +175,7 @@ class DeploymentRow(Base):
     plan_id: Mapped[str] = mapped_column(ForeignKey("plans.id"))
     rollback_of: Mapped[int | None]
     deployed_by: Mapped[str | None]
+    on_drift: Mapped[str | None] = mapped_column(String(20))
     instances: Mapped[int]
     gpus: Mapped[int]
     body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
@@ -212,6 +213,46 @@ class NodeStatusRow(Base):
     reported_ms: Mapped[int]
     generation: Mapped[int]
     workers: Mapped[list[Any]]
+    exits: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class ExitWindowRow(Base):
+    """What gateways counted at exits in one window of time.
+
+    `body` has the window's counts by fragment, and the readings at its end that the next one is counted from;
+    `outlook` is what is expected since (`planner.drifting`).
+    """
+
+    __tablename__ = "exit_windows"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    generation: Mapped[int]
+    ended_ms: Mapped[int]
+    outlook: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+
+class DriftRow(Base):
+    """Inputs were found to be easier or harder than a generation was planned for, and what was done.
+
+    `state` is planning → proposed | applied | kept | failed; what is proposed may become applied or
+    superseded.
+    """
+
+    __tablename__ = "drifts"
+    __table_args__ = (Index(None, "created_ms", "id"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    created_ms: Mapped[int]
+    generation: Mapped[int]
+    plan_id: Mapped[str] = mapped_column(ForeignKey("plans.id"))
+    workload_id: Mapped[str] = mapped_column(ForeignKey("workloads.id"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("plan_runs.id"))
+    mode: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20))
+    outlook: Mapped[list[Any]]
+    applied_as: Mapped[int | None]
+    detail: Mapped[str | None] = mapped_column(Text)
 
 
 class KeyRow(Base):

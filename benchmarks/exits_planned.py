@@ -154,12 +154,7 @@ def forecast() -> None:
         exact = exact or plan.objective.share
         # What is verified is the plan with its own profile; what happens is decided by the true survivals.
         own = tuple(replace(fragment, survival=(0.5, 0.25)) for fragment in fragments)
-        bare = replace(
-            plan,
-            stages=tuple(replace(stage, expected_ms=None) for stage in plan.stages),
-            routes=tuple(replace(route, expected_ms=None) for route in plan.routes),
-        )
-        result = replayed(bare, Workload(fragments=own), true)
+        result = replayed(plan, Workload(fragments=own), true)
         print(
             f"| {error:+.0%} | {plan.objective.share:.0f} | {plan.objective.share / exact:.2f} "
             f"| {result:.4f} |"
@@ -168,17 +163,21 @@ def forecast() -> None:
 
 def replayed(plan: Plan, workload: Workload, true: Profile) -> float:
     """The fraction on time."""
-    # A plan for other survivals states another expected_ms; put in what the true ones give.
+    made = retold(plan, workload, true)
+    result = simulate(made, workload, [true], arrivals=arrivals_of("poisson"), seconds=60.0)
+    asked = sum(item.requests for item in result.fragments)
+    return float(np.sum([item.on_time for item in result.fragments]) / asked)
+
+
+def retold(plan: Plan, workload: Workload, true: Profile) -> Plan:
+    """The plan with what the true survivals make of its means: one for other survivals states others."""
     case = laws._Case(plan, workload, [true])
     stages = tuple(
         replace(stage, expected_ms=case.expected_ms[stage.id]) if stage.exits else stage
         for stage in plan.stages
     )
-    result = simulate(
-        replace(plan, stages=stages), workload, [true], arrivals=arrivals_of("poisson"), seconds=60.0
-    )
-    asked = sum(item.requests for item in result.fragments)
-    return float(np.sum([item.on_time for item in result.fragments]) / asked)
+    routes = tuple(replace(route, expected_ms=None) for route in plan.routes)
+    return replace(plan, stages=stages, routes=routes)
 
 
 if __name__ == "__main__":

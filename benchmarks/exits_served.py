@@ -1,9 +1,17 @@
-"""Exits measured with real workers' stages: scikit-learn's digits, a convolutional network, one core.
+"""Exits as they are served: scikit-learn's digits, a deep network, one core, through gateway and workers.
 
     python -m benchmarks.exits_served train DIRECTORY
-    with nobody else on the machine:  python -m benchmarks.exits_served stages DIRECTORY
+    with nobody else on the machine:
+    python -m benchmarks.exits_served profile DIRECTORY
+    python -m benchmarks.exits_served stages DIRECTORY
+    with others:
+    python -m benchmarks.exits_served plan DIRECTORY
+    with nobody else again, each some minutes:
+    python -m benchmarks.exits_served goodput|hardness|forecast DIRECTORY
 
-`train` makes the model, its ramps (after layers 1 and 3 of 7) and thresholds that keep 99 % of its quality.
+`train` makes the model (`benchmarks.exit_models`) and its ramps (after layers 2 and 4 of 9); who is sure to
+0.95 leaves. `profile` measures layers and ramps at every batch and share.
+
 `stages` runs a worker's stage program (`runtime.worker.Stage`, `runtime.exit_stage.ExitStage`) on batches of
 digits that neither has seen, 1 to 16 at a time, and prints what one core answers a second
 
@@ -12,25 +20,49 @@ digits that neither has seen, 1 to 16 at a time, and prints what one core answer
     split        cut at the first exit; survivors fill up batches of the second part, with the second exit
                  within; the time for each input is that of part one, and σ times that of part two
 
-Answers are checked one by one.
+`plan` makes the plans of the other three, each for the largest rate that SHARE percent of a core carry by
+the laws, and simulates the largest rate of which 99 % are answered within BUDGET_MS (Poisson arrivals).
+`goodput` serves them by batch, `hardness` from easy inputs to hard ones, `forecast` plans that were made
+with survivals wrong by up to 50 %, and prints the same as measured. Every answer is compared with what that
+input gets offline, alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-MODEL = "tests.runtime.digit_models:convolutional"
-LAYERS = (1, 3)
+from planner import formats
+from planner.errors import InfeasibleError
+from planner.plan import Plan
+from planner.planning import make_plan
+from planner.problem import PlanSettings
+from planner.profile import Profile
+from planner.workload import Fragment, Workload
+
+MODEL = "benchmarks.exit_models:deep"
+LAYERS, SURE = (2, 4), 0.95
 BATCHES = (1, 2, 4, 8, 16)
+SHARES = (10, 20, 30, 40, 50, 60)
 SECONDS = 1.5
+SHARE, BUDGET_MS = 60.0, 250.0
+SYSTEMS = {"stock": "gslice+", "multi-exit": "multi-exit", "planned": "graft"}
+SETTINGS = PlanSettings(time_limit_s=1.0, threads=1)
+HARDNESS = ((0.1, 0.01), (0.5, 0.25), (0.7, 0.5), (0.9, 0.8), (1.0, 1.0))
+ERRORS = (-0.5, -0.25, 0.0, 0.25, 0.5)
+TRUE = (0.5, 0.25)
 
 
 def train(directory: Path) -> None:
@@ -44,9 +76,7 @@ def train(directory: Path) -> None:
     samples = training.read_samples(write_digits(directory / "digits.npz"), chain)
     training.train_model(chain, samples.part(0, 0.5), directory, epochs=25, seed=0)
     ramps = training.train_ramps(chain, samples.part(0, 0.5), LAYERS)
-    ramps = training.choose_thresholds(
-        ramps, training.opinions(chain, ramps, samples.part(0.5, 0.75)), floor=0.99
-    )
+    ramps = replace(ramps, thresholds=(SURE,) * len(LAYERS))
     save_ramps(ramps, directory)
     found = training.opinions(chain, ramps, samples.part(0.75, 1.0))
     leaving = found.leaving(ramps.thresholds)
@@ -55,6 +85,154 @@ def train(directory: Path) -> None:
         f"quality {found.quality([2.0, 2.0]):.4f} without exits, {found.quality(ramps.thresholds):.4f} with; "
         f"thresholds {ramps.thresholds}; go on {parts}"
     )
+
+
+def profile(directory: Path) -> None:
+    regraft(
+        "profile", MODEL, "--output", str(directory), "--gpu", "cpu", "--seconds", "60", "--fresh",
+        "--batches", ",".join(map(str, BATCHES)), "--shares", ",".join(map(str, SHARES)),
+    )  # fmt: skip
+    [plain] = directory.glob("*.cpu.json")
+    regraft(
+        "exits", "measure", MODEL, "--data", str(directory / "digits.npz"), "--weights", str(directory),
+        "--profile", str(plain), "--output", str(directory / "profile.json"),
+    )  # fmt: skip
+
+
+def regraft(*arguments: str) -> None:
+    command = [sys.executable, "-c", "from api.command_line import main; main()", *arguments]
+    subprocess.run(command, check=True)
+
+
+def plan(directory: Path, steps: Sequence[str] = ("goodput", "hardness", "forecast")) -> None:
+    """Every case of these steps, with its plan and what the simulation says of it."""
+    from benchmarks.exits_gateway import simulated_goodput
+
+    made = formats.read(Profile, directory / "profile.json")
+    cases: dict[str, list[Any]] = {step: [] for step in steps}
+    for step, name, system, batch, assumed, true in every_case():
+        if step not in cases:
+            continue
+        believed = with_survival(made, assumed)
+        asked = only(believed, batch) if batch else believed
+        if system == "stock":
+            asked = replace(asked, exits=None)
+        rate_rps, found = largest(SYSTEMS[system], asked)
+        simulated_rps = simulated_goodput(
+            found, made if system != "stock" else replace(made, exits=None), true, BUDGET_MS, MODEL, rate_rps
+        )
+        cases[step].append(
+            { "name": name, "system": system, "survival": true, "planned_rps": rate_rps,
+                "simulated_rps": simulated_rps, "plan": formats.to_json(found),
+            }
+        )  # fmt: skip
+        stages = ", ".join(
+            f"[{one.start}, {one.end}) {one.instances} x {one.share} % b{one.batch} {list(one.exits)}"
+            for one in found.stages
+        )
+        print(
+            f"{step} {name} {system}: {rate_rps:.0f}, simulated {simulated_rps:.0f}: {stages}",
+            flush=True,
+        )
+    for step, found_cases in cases.items():
+        (directory / f"{step}.json").write_text(json.dumps(found_cases))
+
+
+def every_case() -> Iterator[tuple[str, str, str, int, tuple[float, ...], tuple[float, ...]]]:
+    """Step, name, system, batch (0: any), the survival that is planned with, the true one."""
+    for batch in BATCHES:
+        for system in SYSTEMS:
+            yield "goodput", str(batch), system, batch, TRUE, TRUE
+    yield "hardness", "any", "stock", 0, TRUE, TRUE
+    for survival in HARDNESS:
+        for system in ("multi-exit", "planned"):
+            yield "hardness", ", ".join(f"{one:g}" for one in survival), system, 0, survival, survival
+    for error in ERRORS:
+        wrong = tuple(min(1.0, (1 + error) * one) for one in TRUE)
+        yield "forecast", f"{error:+.0%}", "planned", 0, wrong, TRUE
+
+
+def with_survival(made: Profile, survival: tuple[float, ...]) -> Profile:
+    return replace(
+        made,
+        exits=tuple(
+            replace(item, survival=one, survivors=None)
+            for item, one in zip(made.exits or (), survival, strict=True)
+        ),
+    )
+
+
+def only(made: Profile, batch: int) -> Profile:
+    """The profile in which stages run at this batch alone: of smaller ones the edges were not measured."""
+    from benchmarks.exits_planned import only as at_this_batch
+
+    count = made.batches.index(batch) + 1
+    exits = tuple(replace(item, ramp_ms=item.ramp_ms[:count]) for item in made.exits or ())
+    latency_ms = tuple(layer[:count] for layer in made.latency_ms)
+    return at_this_batch(
+        replace(made, batches=made.batches[:count], latency_ms=latency_ms, exits=exits), batch
+    )
+
+
+def largest(strategy: str, made: Profile) -> tuple[float, Plan]:
+    """The largest rate that at most SHARE percent carry, to 1 %, and its plan."""
+    low, high, best = 1.0, 2.0, None
+    while (found := planned(strategy, made, high)) is not None:
+        low, high, best = high, 2 * high, found
+    while high > 1.01 * low:
+        middle = (low * high) ** 0.5
+        found = planned(strategy, made, middle)
+        if found is not None:
+            low, best = middle, found
+        else:
+            high = middle
+    assert best is not None
+    return low, best
+
+
+def planned(strategy: str, made: Profile, rate_rps: float) -> Plan | None:
+    from benchmarks.exits_gateway import PHONE
+
+    fragment = Fragment(id=PHONE, model=MODEL, start=0, budget_ms=BUDGET_MS, rate_rps=rate_rps)
+    try:
+        found = make_plan(Workload(fragments=(fragment,)), [made], strategy=strategy, settings=SETTINGS)
+    except InfeasibleError:
+        return None
+    return found if found.objective.share <= SHARE else None
+
+
+def serve(step: str, directory: Path) -> None:
+    """Every case of this step through gateway and workers."""
+    import tempfile
+
+    from benchmarks.exits_gateway import pool_of, serving
+    from runtime import exit_training as training
+    from runtime.models import open_chain
+    from runtime.ramps import load_ramps
+
+    chain = open_chain(MODEL)
+    rest = training.read_samples(directory / "digits.npz", chain).part(0.75, 1.0)
+    pool = pool_of(chain, load_ramps(MODEL, chain.cut_shapes, directory), rest, training.opinions)
+    cases = json.loads((directory / f"{step}.json").read_text())
+    print(f"inputs that pass 0, 1, 2 exits: {[len(kind) for kind in pool.kinds]}", flush=True)
+    print(
+        f"| {step} | system | planned | simulated | measured | measured / simulated | beside stock | wrong |"
+    )
+    stock: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), MODEL, pool) as served:
+        for case in cases:
+            made: Plan = formats.parse(Plan, json.dumps(case["plan"]).encode(), source="case")
+            served.deploy(made, BUDGET_MS)
+            found, wrong = served.goodput(0.9 * case["simulated_rps"], case["survival"], BUDGET_MS)
+            if case["system"] == "stock":
+                stock[case["name"]] = found
+            beside = stock.get(case["name"], stock.get("any", 0.0))
+            print(
+                f"| {case['name']} | {case['system']} | {case['planned_rps']:.0f} "
+                f"| {case['simulated_rps']:.0f} | {found:.0f} | {found / case['simulated_rps']:.2f} "
+                f"| {found / beside if beside else 0:.2f} | {wrong} |",
+                flush=True,
+            )
 
 
 def stages(directory: Path) -> None:
@@ -153,12 +331,19 @@ def check(stage, inputs: torch.Tensor, found, leaving: torch.Tensor) -> None:  #
 
 
 if __name__ == "__main__":
-    steps = {"train": train, "stages": stages}
+    steps: dict[str, Callable[[Path], Any]] = {
+        "train": train,
+        "profile": profile,
+        "stages": stages,
+        "plan": plan,
+        **{f"plan-{step}": partial(plan, steps=(step,)) for step in ("goodput", "hardness", "forecast")},
+        **{step: partial(serve, step) for step in ("goodput", "hardness", "forecast")},
+    }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("step", choices=steps)
-    parser.add_argument("directory", type=Path, help="of the weights and ramps")
+    parser.add_argument("directory", type=Path, help="of the weights and ramps, and of what was measured")
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["REGRAFT_WEIGHTS"] = str(options.directory)

@@ -197,7 +197,8 @@ class _Means:
                 segment[-1] += _row(costs, self._factors)
             cells.append(segment)
             first, part = layer, fraction
-        table = np.vstack(cells)
+        # What was never measured makes no stage (its exec_ms is nan); it must not spoil the sums behind it.
+        table = np.nan_to_num(np.vstack(cells))
         return np.vstack([np.zeros(table.shape[1]), np.cumsum(table, axis=0)])
 
 

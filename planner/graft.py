@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from planner.allocating import Demand, Tree, demands_of, draft, price_of
 from planner.chaining import alone
+from planner.exit_menu import ExitMenu
+from planner.exit_splitting import split_at_exits
 from planner.forest import Forest, Fronts
 from planner.grouping import Similarity, group
 from planner.menu import Menu
@@ -85,7 +87,14 @@ def tuned_graft(problem: Problem, settings: PlanSettings, progress: ProgressRepo
             part = math.ceil(steps / tuning.rounds * len(classes[model]) / count)
             garden.improve(part, seed=settings.seed + round_number, must_stop=must_stop)
             _report(progress, started, f"searched {model}", gardens)
-    return draft({model: garden.trees() for model, garden in gardens.items()})
+    return draft(
+        {model: _last_touch(problem.menus[model], garden.trees()) for model, garden in gardens.items()}
+    )
+
+
+def _last_touch(menu: Menu, trees: list[Tree]) -> list[Tree]:
+    """With exits, stages are split at them where that is cheaper."""
+    return split_at_exits(menu, trees) if isinstance(menu, ExitMenu) else trees
 
 
 class _Garden:

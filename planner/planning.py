@@ -254,6 +254,8 @@ def _check_consistency(
         elif fragment.survival is not None and len(fragment.survival) != len(group[0].exits or ()):
             problem = f"has {len(fragment.survival)} entries"
             cure = f"one for each of the {len(group[0].exits or ())} exits in the profile of {fragment.model}"
+            if not group[0].exits:
+                cure = f"leave it out: the profile of {fragment.model} has no exits"
             complaints.append(Complaint(place=f"fragments[{number}].survival", problem=problem, cure=cure))
     if complaints:
         raise InputError(TOGETHER, complaints[: formats.MAX_COMPLAINTS])

@@ -29,6 +29,7 @@ from runtime.agent_nursery import Nursery
 from runtime.agent_workers import Nest, SupervisedWorker
 from runtime.cgroups import make_room
 from runtime.errors import ServiceError, ServingError
+from runtime.exit_reports import exit_reports
 from runtime.reconcile import Post, Signature, check_assignment, reconcile, wanted_posts
 from runtime.service_client import Node, ServiceClient
 from runtime.shares import remove_stale
@@ -69,6 +70,15 @@ class Gateway:
     heard: float = 0.0
 
 
+@dataclass(slots=True)
+class ExitCounts:
+    """What a gateway has counted at exits since it routes that generation, by fragment; when it said so."""
+
+    heard: float
+    generation: int
+    fragments: dict[str, Any]
+
+
 @dataclass(kw_only=True, slots=True)
 class AgentState:
     """What the agent knows: its generations, the workers that fill their posts, the gateways."""
@@ -76,6 +86,7 @@ class AgentState:
     generations: dict[int, Generation] = field(default_factory=dict)
     workers: list[SupervisedWorker] = field(default_factory=list)
     gateways: dict[str, Gateway] = field(default_factory=dict)
+    exits: dict[str, ExitCounts] = field(default_factory=dict)
 
 
 class Agent:
@@ -182,6 +193,14 @@ class Agent:
             self._save()
         self._touch()
 
+    def gateway_counts(self, gateway: str, generation: int, fragments: dict[str, Any]) -> None:
+        """A gateway says what it has counted at exits (`runtime.gateway_exits`)."""
+        now = asyncio.get_running_loop().time()
+        self.state.exits[gateway] = ExitCounts(now, generation, fragments)
+        for name, counts in list(self.state.exits.items()):
+            if now - counts.heard > GATEWAY_GONE_S:
+                del self.state.exits[name]
+
     def complete(self, number: int) -> bool:
         """Whether all of this machine's part of that generation is ready."""
         generation = self.state.generations[number]
@@ -269,11 +288,15 @@ class Agent:
         }
 
     def status(self) -> dict[str, Any]:
-        """What is reported to the service: the newest generation of each worker."""
-        return {
+        """What is reported to the service: the newest generation of each worker, and what left by exits."""
+        status: dict[str, Any] = {
             "generation": self.newest,
             "workers": [worker.status(max(worker.posts)) for worker in self.state.workers if worker.posts],
         }
+        said = {gateway: (one.generation, one.fragments) for gateway, one in self.state.exits.items()}
+        if exits := exit_reports(said):
+            status["exits"] = exits
+        return status
 
     async def wait_for_change(self, version: int, wait_s: float) -> None:
         """Until the table is newer than `version`, or `wait_s` have passed."""

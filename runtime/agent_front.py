@@ -1,8 +1,9 @@
-"""The agent's HTTP side, for gateways and for whoever watches: /table, /routed, /metrics, /livez."""
+"""The agent's HTTP side, for gateways and for whoever watches: /table, /routed, /exits, /metrics, /livez."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import parse_qs
 
 from runtime.agent import Agent
@@ -27,6 +28,8 @@ class AgentFront:
                 await self._table(exchange)
             case "POST", "/routed":
                 self._routed(exchange)
+            case "POST", "/exits":
+                self._exits(exchange)
             case "GET", "/metrics":
                 exchange.respond(200, ((b"content-type", CONTENT_TYPE),), self._metrics.render())
             case "GET", "/livez":
@@ -64,6 +67,29 @@ class AgentFront:
             return
         self._agent.gateway_routes(gateway, generation)
         exchange.respond(204, ())
+
+    def _exits(self, exchange: Exchange) -> None:
+        try:
+            message = json.loads(exchange.text)
+            gateway, generation = message["gateway"], message["generation"]
+            fragments = message["fragments"]
+            if not isinstance(gateway, str) or type(generation) is not int or generation < 0:
+                raise TypeError
+            if not all(map(_are_counts, fragments.values())):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, AttributeError):
+            counts = '{"answered": number, "left": {layer: number}, "lost": {layer: number}}'
+            expected = f'{{"gateway": id, "generation": number, "fragments": {{fragment: {counts}}}}}'
+            exchange.respond_json(400, {"error": f"expected {expected}"})
+            return
+        self._agent.gateway_counts(gateway, generation, fragments)
+        exchange.respond(204, ())
+
+
+def _are_counts(item: Any) -> bool:
+    numbers = [item["answered"], *item["left"].values(), *item["lost"].values()]
+    whole = all(type(number) is int and number >= 0 for number in numbers)
+    return whole and item.keys() == {"answered", "left", "lost"}
 
 
 def _etag(agent: Agent) -> bytes:

@@ -57,7 +57,7 @@ def profile_of(
     raw = np.array(
         [[_layer_ms(cells, batch, share, shares, on_cpu) for share in shares] for batch in batches]
     )  # [batch][share][layer]
-    smooth = _monotone(raw)
+    smooth = monotone(raw)
     change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raw.sum(axis=2) - 1.0)
     disturbed_pct = [_disturbed_pct(cell) if on_cpu else 0.0 for cell in cells.values()]
     # On a CPU the worker's own work is under the share as well; the least share has the most of it.
@@ -138,7 +138,7 @@ def _disturbed_pct(cell: Cell) -> float:
     return max(0.0, 100.0 * (cell.total_ms / granted_ms - 1.0))
 
 
-def _monotone(raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def monotone(raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The nearest [batch][share][layer] that grows with the batch and falls with the share."""
     smooth = raw.copy()
     batches, shares, layers = raw.shape

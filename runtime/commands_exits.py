@@ -84,6 +84,14 @@ def measure(
     weights: Directory,
     profile: Annotated[Path, typer.Option(help="The model's profile on this machine (regraft.profile/v1).")],
     output: Annotated[Path, typer.Option(help="Where the profile with exits goes; - is standard output.")],
+    scaled: Annotated[
+        bool,
+        typer.Option(
+            "--scaled",
+            help="Time ramps on a whole core only, and take them to be as much slower at smaller shares as "
+            "the layers are. Otherwise they are timed at every share.",
+        ),
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Measure who leaves where, the quality that is kept, and what the ramps cost; add it to a profile.
@@ -91,6 +99,8 @@ def measure(
     The last quarter of the data is measured, which training and thresholds have not seen.
     """
     os.environ["REGRAFT_WEIGHTS"] = str(weights)
+    import torch
+
     from planner import formats
     from planner.errors import InputError
     from planner.profile import Profile
@@ -105,7 +115,13 @@ def measure(
         chain = open_chain(model, seed=seed)
         samples = training.read_samples(data, chain).part(0.75, 1.0)
         ramps = load_ramps(model, chain.cut_shapes, weights)
-        made = profile_with_exits(plain, chain, ramps, training.opinions(chain, ramps, samples))
+        found = training.opinions(chain, ramps, samples)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as workers do
+        try:
+            made = profile_with_exits(plain, chain, ramps, found, hold_shares=not scaled)
+        finally:
+            torch.set_num_threads(threads)
         formats.write(made, output)
     except InputError as error:
         _complain(str(error), INPUT_WRONG)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from planner.forecasting import MEAN_WINDOWS, Method, Window, drifted, forecast
+from planner.forecasting import Method, Seen, Window, drifted, forecast, pooled, rests_on
 from planner.profile import Profile
-from planner.workload import Workload
+from planner.workload import Fragment, Workload
 from runtime.errors import ServiceError
 
-# Requests answered by fragment, and answered by an exit by (fragment, layer), since the gateway started.
-Counts = tuple[Counter[str], Counter[tuple[str, int]]]
+
+class Counts(NamedTuple):
+    """What a gateway has counted since its start: by fragment, and by fragment and exit.
+
+    `lost` were dropped or failed after they had gone on past an exit, that one the last. `in_use` are the
+    exits of its stages now, by model; without it all are taken to be.
+    """
+
+    answered: Counter[str]
+    left: Counter[tuple[str, int]]
+    lost: Counter[tuple[str, int]]
+    in_use: Mapping[str, frozenset[int]] | None = None
 
 
 def watch(
@@ -41,29 +52,39 @@ def watch(
     planned = tuple(item.survival for item in exits)
     if asked and asked[0].survival is not None:
         planned = asked[0].survival
-    names = {fragment.id for fragment in asked}
     windows: list[Window] = []
     before: Counts | None = None
     for now in counts:
         if before is not None:
-            windows.append(window_of(before, now, names))
+            used = now.in_use.get(profile.model, frozenset()) if now.in_use is not None else frozenset(layers)
+            seen = [seen_between(before, now, fragment, used) for fragment in asked]
+            windows.append(pooled(seen, layers, planned))
             expected = forecast(windows, layers, method=method)
             tell(windows[-1], expected)
-            rests_on = sum(window.answered for window in windows[-MEAN_WINDOWS:])
-            if expected is not None and drifted(planned, expected, rests_on):
+            answered = rests_on(windows, method=method)
+            if expected is not None and drifted(planned, expected, answered):
                 return expected
         before = now
     return None
 
 
-def window_of(before: Counts, now: Counts, fragments: set[str]) -> Window:
-    """What these fragments did between two readings; a gateway that was started anew counts from 0."""
-    answered = sum(max(0, now[0][name] - before[0][name]) for name in fragments)
-    left: Counter[int] = Counter()
-    for (name, layer), count in now[1].items():
-        if name in fragments:
-            left[layer] += max(0, count - before[1][name, layer])
-    return Window(answered=answered, left=dict(left))
+def seen_between(before: Counts, now: Counts, fragment: Fragment, exits: frozenset[int]) -> Seen:
+    """What a fragment did between two readings; a gateway that was started anew counts from 0."""
+
+    def by_layer(earlier: Counter[tuple[str, int]], later: Counter[tuple[str, int]]) -> dict[int, int]:
+        return {
+            layer: max(0, count - earlier[name, layer])
+            for (name, layer), count in later.items()
+            if name == fragment.id
+        }
+
+    return Seen(
+        start=fragment.start,
+        exits=exits,
+        answered=max(0, now.answered[fragment.id] - before.answered[fragment.id]),
+        left=by_layer(before.left, now.left),
+        lost=by_layer(before.lost, now.lost),
+    )
 
 
 def counts_of(url: str, every_s: float, *, limit: int | None = None) -> Iterator[Counts]:
@@ -85,10 +106,18 @@ def read_counts(text: str) -> Counts:
     """The counts in a gateway's metrics."""
     answered: Counter[str] = Counter()
     left: Counter[tuple[str, int]] = Counter()
+    lost: Counter[tuple[str, int]] = Counter()
+    in_use: dict[str, frozenset[int]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == "regraft_gateway_answered_total":
                 answered[sample.labels["fragment"]] = int(sample.value)
             elif sample.name == "regraft_gateway_left_total":
                 left[sample.labels["fragment"], int(sample.labels["exit"])] = int(sample.value)
-    return answered, left
+            elif sample.name == "regraft_gateway_lost_total":
+                lost[sample.labels["fragment"], int(sample.labels["exit"])] = int(sample.value)
+            elif sample.name == "regraft_stage_workers" and sample.value > 0 and sample.labels["exits"]:
+                layers = frozenset(int(layer) for layer in sample.labels["exits"].split(","))
+                model = sample.labels["model"]
+                in_use[model] = in_use.get(model, frozenset()) | layers
+    return Counts(answered, left, lost, in_use)

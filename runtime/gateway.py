@@ -52,7 +52,8 @@ class Tally:
     """What became of the requests so far: by HTTP status, fragment and exit, and how long they took by entry.
 
     A fragment's requests are answered, dropped (they could not be on time), failed, or refused before they
-    were queued; `on_time` are those of the answered that were within their budget.
+    were queued; `on_time` are those of the answered that were within their budget. `left` were answered by an
+    exit; `lost` were dropped or failed after they had gone on past one.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -62,6 +63,7 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     left: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lost: Counter[tuple[str, int]] = field(default_factory=Counter)
     seconds: dict[tuple[str, int], Distribution] = field(default_factory=dict)
 
     def answer(self, route: Route, total_ms: float, budget_ms: float) -> None:
@@ -168,9 +170,15 @@ class Gateway:
             self._in_flight[generation] -= 1
             if error is not None:
                 self.tally.fail(route, error)
+                passed = [layer for hop in job.hops[: job.position] for layer in hop.pool.kind.exits]
+                if passed:
+                    router.exits.lost[route.fragment, max(passed)] += 1
+                    self.tally.lost[route.fragment, max(passed)] += 1
                 done(error)
             else:
+                router.exits.answered[route.fragment] += 1
                 if job.left is not None:
+                    router.exits.left[route.fragment, job.left] += 1
                     self.tally.left[route.fragment, job.left] += 1
                 total_ms = (clock_ns() - arrived_ns) / 1e6
                 self.tally.answer(route, total_ms, budget_ms)

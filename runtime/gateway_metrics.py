@@ -74,6 +74,14 @@ def gateway_metrics(gateway: Gateway, arena: Arena) -> Iterable[Metric]:
     for (fragment, layer), count in sorted(tally.left.items()):
         left.add_metric([fragment, str(layer)], count)
     yield left
+    lost = CounterMetricFamily(
+        "regraft_gateway_lost",
+        "Requests dropped or failed, by fragment and the layer of the last exit that they went on past.",
+        labels=["fragment", "exit"],
+    )
+    for (fragment, layer), count in sorted(tally.lost.items()):
+        lost.add_metric([fragment, str(layer)], count)
+    yield lost
     seconds = HistogramMetricFamily(
         "regraft_gateway_request_seconds", "From a request's arrival to its answer.", labels=["name"]
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import UnknownFragmentError
+from runtime.exit_reports import ExitTally
 from runtime.filling import Filling
 from runtime.gateway_pool import Hop, Pool, StageKind
 from runtime.inference_protocol import joined_name
@@ -69,6 +70,7 @@ class Router:
     def __init__(self, generation: int, routes: Sequence[Route]) -> None:
         self.generation = generation
         self.routes = tuple(routes)
+        self.exits = ExitTally()
         self._by_entry: dict[tuple[str, int], Choice] = {}
         self._by_fragment: dict[str, Choice] = {}
         entries: dict[tuple[str, int], list[tuple[Route, float]]] = {}

@@ -123,6 +123,7 @@ async def _agent(settings: AgentSettings) -> None:
 
 async def _gateway(settings: GatewaySettings) -> None:
     from runtime.gateway import Gateway
+    from runtime.gateway_exits import ExitReporter
     from runtime.gateway_front import Front
     from runtime.gateway_metrics import gateway_metrics
     from runtime.gateway_tables import AgentWatcher
@@ -161,7 +162,9 @@ async def _gateway(settings: GatewaySettings) -> None:
             _announce(settings.grpc_port_file, await grpc.start(settings.host, settings.grpc_port))
         _announce(settings.port_file, server.port)
         log.info("gateway", port=server.port, agents=list(settings.agents))
+        reporter = ExitReporter(gateway, list(dict.fromkeys(settings.agents)))
         tasks = [asyncio.create_task(watcher.run()) for watcher in watchers]
+        tasks.append(asyncio.create_task(reporter.run()))
         await _first(stop, *tasks)
     finally:
         log.info("gateway stops", in_flight=gateway.in_flight)

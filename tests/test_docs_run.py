@@ -289,6 +289,8 @@ def test_service_and_machines_can_be_followed(reader: Reader, monkeypatch: pytes
         reader.run(deploy)
         reader.run(next(service))  # rollback
         nodes = next(service)
+        assert "generation 4" in reader.run(next(service))  # deploy --on-drift
+        reader.run(next(service))  # drifts
         assert [*service] == []
         wait_for(
             lambda: CliRunner().invoke(regraft, shlex.split(nodes)[1:]).exit_code == 0,
@@ -325,7 +327,7 @@ def test_service_and_machines_can_be_followed(reader: Reader, monkeypatch: pytes
         told = httpx.get(
             f"{address}/v1/deployments/current", timeout=30, headers={"Authorization": f"Bearer {key}"}
         )
-        assert told.json()["generation"] == 4
+        assert told.json()["generation"] == 5
     assert [*machines] == []
 
 

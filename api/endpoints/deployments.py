@@ -39,7 +39,7 @@ def deploy(wanted: views.Deploy, post: PostOnce, service: TheService, caller: An
     A plan without placement is placed onto the GPUs of the live nodes; where it does not fit, 409 says
     what found no place.
     """
-    return _deploy(wanted.plan, wanted.expected_generation, None, post, service, caller)
+    return _deploy(wanted.plan, wanted.expected_generation, None, wanted.on_drift, post, service, caller)
 
 
 @router.post(
@@ -60,11 +60,20 @@ def roll_back(
         if wanted.generation is None and generation < 1:
             raise ConflictError(f"the current generation is {current}; there is none before it")
         plan_id = store.deployments.deployment(generation).plan_id
-    return _deploy(plan_id, wanted.expected_generation, generation, post, service, caller)
+    # Otherwise the next window would bring back what was rolled back from.
+    careful = "propose" if service.settings.on_drift == "apply" else None
+    on_drift = wanted.on_drift or careful
+    return _deploy(plan_id, wanted.expected_generation, generation, on_drift, post, service, caller)
 
 
 def _deploy(
-    plan_id: str, expected: int | None, rollback_of: int | None, post: Post, service: Service, caller: Caller
+    plan_id: str,
+    expected: int | None,
+    rollback_of: int | None,
+    on_drift: str | None,
+    post: Post,
+    service: Service,
+    caller: Caller,
 ) -> Response:
     if (answered := post.replay()) is not None:
         return answered
@@ -81,6 +90,7 @@ def _deploy(
             instances=prepared.instances,
             gpus=prepared.gpus,
             body=prepared.body,
+            on_drift=on_drift,
         )
         view = presenting.deployment(row, current=row.generation)
         action = "deploy" if rollback_of is None else "rollback"

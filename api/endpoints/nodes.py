@@ -11,9 +11,9 @@ from api import deploying, running, views
 from api.context import BODY_REFUSALS, Agent, Cursor, Limit, Reader, Service, TheService, refusals
 from api.errors import ContradictionError
 from api.posts import Outcome, PostOnce
-from api.repositories.nodes import Report
 from api.repositories.store import Store
 from api.requests import StrictRoute
+from api.roster import report_of
 from planner.errors import Complaint
 
 router = APIRouter(route_class=StrictRoute, tags=["nodes"])
@@ -123,8 +123,7 @@ async def read_assignment(
 )
 async def report_status(node_id: str, status: views.ReportStatus, service: TheService) -> Response:
     """What really runs on the node; renews its lease."""
-    workers = [worker.model_dump() for worker in status.workers]
-    await service.roster.report(Report(node_id=node_id, generation=status.generation, workers=workers))
+    await service.roster.report(report_of(node_id, status))
     return Response(status_code=204)
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api import deploying, running, views
-from api.endpoints import deployments
+from api.endpoints import deployments, drifts
 from api.errors import ConflictError
 from api.pages.observing import Latency, Observed
 from api.pages.plans import sheet
@@ -25,6 +25,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 _COMING_UP_MS = 20_000
+_DRIFTS = 10
 _UNDER_WAY = ("starting", "not reported", "draining")
 
 
@@ -125,6 +126,8 @@ def _seen(
         plans = store.plans.of_ids([row.plan_id for row in history.items])
         nodes, statuses, now_ms = store.nodes.nodes(), store.nodes.statuses(), store.nodes.now_ms()
         current = store.deployments.deployment(generation) if generation else None
+        exits = drifts.seen(house.service, store)
+        drifted = drifts.shown(store, store.drifts.drifts(cursor=None, limit=_DRIFTS).items)
     resolved = deploying.resolve(house.service.database, generation)
     missing = running.not_running(
         resolved.workers, generation=generation, nodes=nodes, statuses=statuses, now_ms=now_ms
@@ -158,6 +161,8 @@ def _seen(
         "workers": sheet(lines, workers_page),
         "promises": sheet(_promises(resolved, observed), fragments_page),
         "observed": observed,
+        "exits": exits,
+        "drifts": drifted,
         # Workers need a while to come up: until then nothing is wrong.
         "coming": current is not None
         and now_ms - current.created_ms < _COMING_UP_MS

@@ -29,6 +29,7 @@ class Deployments:
         instances: int,
         gpus: int,
         body: bytes,
+        on_drift: str | None = None,
     ) -> DeploymentRow:
         """Generation `after` + 1. Raises GenerationError where `after` is not the current one."""
         current = self.generation()
@@ -39,6 +40,7 @@ class Deployments:
             "plan_id": plan_id,
             "rollback_of": rollback_of,
             "deployed_by": deployed_by,
+            "on_drift": on_drift,
             "instances": instances,
             "gpus": gpus,
             "body": body,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -22,6 +22,7 @@ class Report:
     node_id: str
     generation: int
     workers: list[dict[str, Any]]
+    exits: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Nodes:
@@ -73,6 +74,7 @@ class Nodes:
                 "reported_ms": now,
                 "generation": report.generation,
                 "workers": report.workers,
+                "exits": report.exits or None,
             }
             for report in reports
             if report.node_id in known
@@ -106,6 +108,11 @@ class Nodes:
         if node_ids is not None:
             query = query.where(NodeStatusRow.node_id.in_(node_ids))
         return {row.node_id: row for row in self._session.scalars(query)}
+
+    def exits(self) -> list[dict[str, Any]]:
+        """What gateways have counted at exits since their starts, as the nodes last reported it."""
+        found = self._session.scalars(select(NodeStatusRow.exits).where(NodeStatusRow.exits.is_not(None)))
+        return [gateway for reported in found for gateway in reported or ()]
 
     def gpus(self) -> dict[str, tuple[str, ...]]:
         """The ids of every node's GPUs, by node id."""

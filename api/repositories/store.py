@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from api.repositories.deployments import Deployments
 from api.repositories.documents import Documents
+from api.repositories.drifts import Drifts
 from api.repositories.keys import Audit, Idempotency, Keys
 from api.repositories.nodes import Nodes
 from api.repositories.plans import Plans
@@ -21,6 +22,7 @@ class Store:
         self.plans = Plans(session)
         self.deployments = Deployments(session)
         self.nodes = Nodes(session)
+        self.drifts = Drifts(session)
         self.keys = Keys(session)
         self.idempotency = Idempotency(session)
         self.audit = Audit(session)

@@ -31,7 +31,15 @@ from api.views.documents import (
     ProfileInfo,
     WorkloadInfo,
 )
+from api.views.drifts import (
+    Drift,
+    ExitOutlook,
+    Exits,
+    OnDrift,
+)
 from api.views.nodes import (
+    ExitCounts,
+    GatewayExits,
     Node,
     Register,
     ReportStatus,
@@ -73,10 +81,16 @@ __all__ = [
     "DeploymentStatus",
     "DeriveProfile",
     "DeriveWorkload",
+    "Drift",
+    "ExitCounts",
+    "ExitOutlook",
+    "Exits",
     "Failure",
+    "GatewayExits",
     "GpuView",
     "Node",
     "NotRunning",
+    "OnDrift",
     "Page",
     "PlanDiff",
     "PlanInfo",

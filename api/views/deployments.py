@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.views.base import Answer, Generation, Id, Request
+from api.views.drifts import OnDrift
 
 
 class Deploy(Request):
@@ -16,6 +17,9 @@ class Deploy(Request):
     plan: Annotated[Id, Field(description="id of a plan")]
     expected_generation: Annotated[
         Generation | None, Field(description="refuse (409) unless this is the current generation")
+    ] = None
+    on_drift: Annotated[
+        OnDrift | None, Field(description="ignore, propose or apply; by default as the service is set")
     ] = None
 
 
@@ -28,6 +32,12 @@ class Rollback(Request):
     ] = None
     expected_generation: Annotated[
         Generation | None, Field(description="refuse (409) unless this is the current generation")
+    ] = None
+    on_drift: Annotated[
+        OnDrift | None,
+        Field(
+            description="without it, propose where the service would apply: who rolls back wants this plan"
+        ),
     ] = None
 
 
@@ -54,7 +64,8 @@ class Deployment(Answer):
     created_at: datetime
     plan: str
     rollback_of: int | None
-    deployed_by: str | None = Field(description="name of the key that deployed it")
+    deployed_by: str | None = Field(description="name of the key that deployed it; drift: the service itself")
+    on_drift: OnDrift | None = Field(None, description="null: as the service is set")
     instances: int
     gpus: int
     current: bool

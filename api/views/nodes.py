@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from api.views.base import Answer, Generation, GpuView, Label, Request
+from api.views.base import Answer, Generation, GpuView, Id, Label, Request
 from api.views.deployments import NotRunning
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+ByLayer = Annotated[dict[Annotated[str, Field(pattern="^[0-9]{1,6}$")], Count], Field(max_length=64)]
 
 
 class Register(Request):
@@ -38,11 +41,33 @@ class Worker(Request):
     ] = ""
 
 
+class ExitCounts(Request):
+    """Requests of one fragment that a gateway has answered; those of them that left, by the exit's layer.
+
+    `lost` were dropped or failed after they had gone on past an exit, by the layer of the last one.
+    """
+
+    answered: Count
+    left: ByLayer
+    lost: ByLayer = Field({})
+
+
+class GatewayExits(Request):
+    """What one gateway has counted at exits since it routes this generation, by fragment."""
+
+    gateway: Id
+    generation: Generation
+    fragments: Annotated[dict[Label, ExitCounts], Field(max_length=10_000)]
+
+
 class ReportStatus(Request):
     """What really runs on a node; sending it renews the node's lease."""
 
     generation: Generation
     workers: list[Worker]
+    exits: Annotated[
+        list[GatewayExits], Field(max_length=100, description="of the gateways that told this node's agent")
+    ] = Field([])
 
 
 class Node(Answer):

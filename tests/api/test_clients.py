@@ -98,6 +98,9 @@ def test_the_client_has_every_operation_and_every_filter_of_the_description(serv
     assert client.assignment(node.id, etag=found[1], wait_s=0.1) is None
     client.report_status(node.id, views.ReportStatus(generation=2, workers=[]))
     assert client.node(node.id).generation == client.nodes()[0].generation == 2
+    assert client.exits().outlooks == client.drifts() == []
+    with pytest.raises(ProblemError, match="there is no drift"):
+        client.drift("drift_0")
     assert client.audit()[0].action == "rollback"
     assert "regraft_generation 2.0" in client.metrics()
 

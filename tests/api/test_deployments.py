@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -55,8 +55,14 @@ def register(http: httpx.Client, name: str = "node-a", gpus: int = 4, memory_mb:
     return str(response.json()["id"])
 
 
-def report(http: httpx.Client, node: str, document: dict[str, Any], state: str = "ready") -> None:
-    """Say that a node runs its part of an assignment."""
+def report(
+    http: httpx.Client,
+    node: str,
+    document: dict[str, Any],
+    state: str = "ready",
+    exits: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Say that a node runs its part of an assignment, and what gateways counted at exits."""
     workers = [
         {
             "generation": document["generation"],
@@ -73,9 +79,8 @@ def report(http: httpx.Client, node: str, document: dict[str, Any], state: str =
         }
         for worker in document["workers"]
     ]
-    response = http.put(
-        f"/v1/nodes/{node}/status", json={"generation": document["generation"], "workers": workers}
-    )
+    status = {"generation": document["generation"], "workers": workers, "exits": list(exits)}
+    response = http.put(f"/v1/nodes/{node}/status", json=status)
     assert response.status_code == 204, response.text
 
 

@@ -1,11 +1,14 @@
 """A second verifier, written from section 4 of the design alone: plain JSON in, the names of broken laws out.
 
+Where requests leave at exits it follows "Laws with exits" of docs/formats.md, word by word.
+
 It imports nothing of the project, so that what it and `planner.laws` agree on is not one mistake made once.
 It is slower, says less, and knows no place and no amount.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 Json = dict[str, Any]
@@ -49,6 +52,66 @@ def latency_ms(stage: Json, profiles: list[Json]) -> float | None:
         if cell is None:
             return None
         total += cell
+    for layer in stage.get("exits", []):
+        cell = _exit_at(profile, layer)["ramp_ms"][profile["batches"].index(stage["batch"])][
+            profile["shares"].index(stage["share"])
+        ]
+        if cell is None:
+            return None
+        total += cell
+    return total
+
+
+def _exit_at(profile: Json, layer: int) -> Json:
+    [item] = [item for item in profile["exits"] if item["layer"] == layer]
+    return dict(item)
+
+
+def _sigma(profile: Json, fragment: Json) -> dict[int, float]:
+    """By the layer of each exit: the fragment's own survival, or the profile's."""
+    own = fragment.get("survival")
+    exits = profile.get("exits") or []
+    return {item["layer"]: own[n] if own else item["survival"] for n, item in enumerate(exits)}
+
+
+def _part_past(profile: Json, fragment: Json, exits_used: list[int]) -> float:
+    """Of the requests of a fragment, the fraction that comes past the last of these exits."""
+    if not exits_used:
+        return 1.0
+    sigma = _sigma(profile, fragment)
+    before = [layer for layer in sorted(sigma) if layer <= fragment["start"]]
+    at_start = sigma[before[-1]] if before else 1.0
+    return sigma[exits_used[-1]] / at_start if at_start > 0 else 1.0
+
+
+def _between(profile: Json, rows: list[list[float | None]], stage: Json, samples: float) -> float:
+    """What so many samples take: straight lines, below the least as there, below one sample in proportion."""
+    column = profile["shares"].index(stage["share"])
+    known: list[tuple[int, float]] = []
+    for size, row in sorted(zip(profile["batches"], rows, strict=True), key=lambda pair: pair[0]):
+        cell = row[column]
+        if size <= stage["batch"] and cell is not None:
+            known.append((size, cell))
+    if samples <= known[0][0]:
+        return known[0][1] * min(1.0, samples)
+    for (low, low_ms), (high, high_ms) in pairwise(known):
+        if samples <= high:
+            return low_ms + (high_ms - low_ms) * (samples - low) / (high - low)
+    return known[-1][1]
+
+
+def _mean_ms(stage: Json, profile: Json, flows: list[tuple[float, Json, list[int]]]) -> float:
+    """expected_ms: `flows` are the requests a second of each route, its fragment, and its exits before."""
+    entering = sum(load * _part_past(profile, fragment, before) for load, fragment, before in flows)
+    total: float = profile.get("stage_overhead_ms", 0.0)
+    used: list[int] = []
+    for layer in range(stage["start"], stage["end"]):
+        here = sum(load * _part_past(profile, fragment, before + used) for load, fragment, before in flows)
+        samples = stage["batch"] * here / entering if used and entering else float(stage["batch"])
+        total += _between(profile, profile["latency_ms"][layer], stage, samples)
+        if layer + 1 in stage.get("exits", []):
+            total += _between(profile, _exit_at(profile, layer + 1)["ramp_ms"], stage, samples)
+            used = [*used, layer + 1]
     return total
 
 
@@ -113,12 +176,24 @@ def _can_carry(plan: Json, workload: Json, profiles: list[Json]) -> bool:
     asked = {fragment["id"]: fragment for fragment in workload["fragments"]}
     for stage in plan["stages"]:
         time = latency_ms(stage, profiles)
-        load = 0.0
+        flows: list[tuple[float, Json, list[int]]] = []
         for route in plan["routes"]:
             fragment = asked.get(route["fragment"])
             if fragment is not None:
-                times = route["stages"].count(stage["id"])
-                load += times * fragment.get("count", 1) * fragment["rate_rps"] * route["fraction"]
+                before: list[int] = []
+                for name in route["stages"]:
+                    if name == stage["id"]:
+                        asks = fragment.get("count", 1) * fragment["rate_rps"] * route["fraction"]
+                        flows.append((asks, fragment, list(before)))
+                    before += next((s.get("exits", []) for s in plan["stages"] if s["id"] == name), [])
+        load = sum(asks for asks, _, _ in flows)
+        if time is not None and any("exits" in other for other in plan["stages"]):
+            [profile] = [p for p in profiles if (p["model"], p["gpu"]) == (stage["model"], stage["gpu"])]
+            load = sum(asks * _part_past(profile, fragment, before) for asks, fragment, before in flows)
+            time = _mean_ms(stage, profile, flows)
+            said = stage.get("expected_ms")
+            if stage.get("exits") and (said is None or not _same(said, time)):
+                return False
         offered = max(0, stage["instances"]) * stage["batch"] * 1000
         if time is not None and not _at_most(load * time, offered):
             return False

@@ -154,7 +154,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("seed", "survival", "rate", "fragments"), CASES)
-def test_on_small_cases_hardly_a_plan_is_cheaper_and_none_undercuts_the_bound(
+def test_on_small_cases_no_plan_is_cheaper_and_none_undercuts_the_bound(
     seed: int, survival: tuple[float, ...], rate: float, fragments: int
 ) -> None:
     profile = small(seed, survival)
@@ -179,8 +179,7 @@ def test_on_small_cases_hardly_a_plan_is_cheaper_and_none_undercuts_the_bound(
     )
     plan = make_plan(workload, [profile], strategy="optimal", settings=QUICK)
     best = every_plan(workload, profile)
-    # 25 of the 27 are the cheapest; two are 200 where three stages in a row would do with 190.
-    assert plan.objective.share <= best * 1.06
+    assert plan.objective.share <= best + 1e-6
     if all(route.fraction == 1 for route in plan.routes):  # a plan that splits a fragment may cost less
         assert plan.objective.share >= best - 1e-6
     assert plan.lower_bound is not None
@@ -232,7 +231,7 @@ def test_with_easy_inputs_exits_save_share_and_the_plan_says_how_much() -> None:
 
 def test_with_hard_inputs_exits_are_left_alone() -> None:
     workload, profile = light((0.99, 0.98))
-    plan = make_plan(workload, [profile], strategy="optimal", settings=QUICK)
+    plan = make_plan(workload, [profile], strategy="graft", settings=QUICK)
     assert plan.provenance.settings["exits"]["net"]["taken"] == "none"
     assert not any(stage.exits for stage in plan.stages)
 

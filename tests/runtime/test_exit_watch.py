@@ -16,7 +16,7 @@ from planner import formats
 from planner.forecasting import Window
 from planner.workload import Fragment, Workload
 from runtime.commands_exits import exits
-from runtime.exit_watch import Counts, watch, window_of
+from runtime.exit_watch import Counts, seen_between, watch
 from tests.exits import with_exits
 from tests.profiles import make_profile
 
@@ -37,7 +37,7 @@ def counts(first: float) -> Iterator[Counts]:
             ("early", 5): 250 * window,
             ("late", 5): 9 * window,
         }
-        yield Counter({"early": 1000 * window, "late": 700 * window}), Counter(left)
+        yield Counts(Counter({"early": 1000 * window, "late": 700 * window}), Counter(left), Counter())
 
 
 def test_nothing_is_said_while_inputs_are_what_was_planned_with() -> None:
@@ -53,9 +53,21 @@ def test_a_drift_ends_the_watch_with_what_to_plan_for() -> None:
 
 
 def test_a_gateway_that_was_started_anew_counts_from_nothing() -> None:
-    before: Counts = (Counter({"early": 900}), Counter({("early", 2): 800}))
-    now: Counts = (Counter({"early": 100}), Counter({("early", 2): 50}))
-    assert window_of(before, now, {"early"}) == Window(answered=0, left={2: 0})
+    before = Counts(Counter({"early": 900}), Counter({("early", 2): 800}), Counter())
+    now = Counts(Counter({"early": 100}), Counter({("early", 2): 50}), Counter())
+    seen = seen_between(before, now, WORKLOAD.fragments[0], frozenset({2}))
+    assert (seen.answered, seen.left) == (0, {2: 0})
+
+
+def test_an_exit_that_is_not_in_use_is_no_drift() -> None:
+    """Only the second exit is in use: whoever would have left by the first leaves there."""
+
+    def readings() -> Iterator[Counts]:
+        for window in range(6):
+            left = Counter({("early", 5): 750 * window})
+            yield Counts(Counter({"early": 1000 * window}), left, Counter(), in_use={"net": frozenset({5})})
+
+    assert watch(readings(), WORKLOAD, PROFILE, method="last", tell=lambda *_: None) is None
 
 
 class Metrics(BaseHTTPRequestHandler):
@@ -70,6 +82,8 @@ class Metrics(BaseHTTPRequestHandler):
             f'regraft_gateway_answered_total{{fragment="early"}} {500 * self.asked}\n'
             "# TYPE regraft_gateway_left counter\n"
             f'regraft_gateway_left_total{{fragment="early",exit="5"}} {100 * self.asked}\n'
+            "# TYPE regraft_stage_workers gauge\n"
+            'regraft_stage_workers{model="net",exits="2,5"} 1\n'
         )
         self.send_response(200)
         self.end_headers()

@@ -201,8 +201,19 @@ def test_the_commands_train_and_measure(digits: Trained, tmp_path: Path) -> None
         files = ["--profile", str(tmp_path / "plain.json"), "--output", str(tmp_path / "made.json")]
         done = runner.invoke(exits, ["measure", *common, *files])
         assert done.exit_code == 0, done.output
-        [item] = formats.read(Profile, tmp_path / "made.json").exits or ()
+        measured = formats.read(Profile, tmp_path / "made.json")
+        [item] = measured.exits or ()
         assert item.layer == 3
+        # The ramp was run at both shares, which it was held to.
+        assert measured.measured["ramps_held_by"] in ("cgroup-v1", "cgroup-v2", "pause")
+        for less, more in item.ramp_ms:
+            assert less is not None
+            assert more is not None
+            assert 1.2 < less / more < 4
+        done = runner.invoke(exits, ["measure", *common, *files, "--scaled"])
+        assert done.exit_code == 0, done.output
+        [scaled] = formats.read(Profile, tmp_path / "made.json").exits or ()
+        assert scaled.ramp_ms[1][0] == pytest.approx(2 * (scaled.ramp_ms[1][1] or 0), rel=1e-3)
         formats.write(replace(plain, layers=plain.layers[1:], latency_ms=plain.latency_ms[1:]), files[1])
         assert runner.invoke(exits, ["measure", *common, *files]).exit_code == 1
         assert runner.invoke(exits, ["train", *common, "--at", "9"]).exit_code == 2

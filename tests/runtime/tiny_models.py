@@ -82,6 +82,38 @@ def in_place() -> nn.Module:
     return _model(Double(), nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(288, 10))
 
 
+class Marked(nn.Module):
+    """Three channels, and beside them the first of what came in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([inputs[:, :1], self.convolution(inputs)], dim=1)
+
+
+class Bright(nn.Module):
+    """A ramp that is sure of inputs whose first channel is bright, and of no other."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("sure", torch.eye(1, classes) * 50)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[:, 0].mean(dim=(1, 2)).unsqueeze(1) * self.sure
+
+
+def bright(_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Makes such a ramp."""
+    return Bright(classes)
+
+
+def marked() -> nn.Module:
+    """Three layers on [3, 8, 8]; a ramp after the first knows how bright the input was."""
+    return _model(Marked(), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(288, 10))
+
+
 def _model(*layers: nn.Module) -> nn.Module:
     model = nn.Sequential(*layers)
     model.example_input = (3, 8, 8)

@@ -42,7 +42,9 @@ def fill(url: str) -> str:
     node = register(http)
     for row in compared.rows:
         client.deploy(str(row.plan))
-    report(http, node, http.get(f"/v1/nodes/{node}/assignment").json())
+    counts = {"answered": 100, "left": {"3": 40}, "lost": {}}
+    told = [{"gateway": "gateway-a", "generation": 2, "fragments": {"phone-0": counts}}]
+    report(http, node, http.get(f"/v1/nodes/{node}/assignment").json(), exits=told)
     client.roll_back()
     service.stop()
     quiet = RunningService(Settings(database=url, run_workers=0))
