@@ -146,6 +146,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     import torch
 
     from runtime.arithmetic import exact_arithmetic
+    from runtime.memory import keep_freed
     from runtime.models import open_chain
 
     torch.set_num_threads(1)
@@ -162,6 +163,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     _wait_for_word(parent, "traced")
     exact = exact_arithmetic()
     course = _Course(chain, assignment.device, share)
+    keep_freed()
     say(
         parent,
         "opened",
@@ -285,10 +287,12 @@ class _Course:
 
     def _run_on_cpu(self) -> _Run:
         value = self.sample
+        self.share.begin()
         clock, processor = [time.perf_counter()], [time.thread_time()]
         for layer in self.layers:
             value = layer(value)
             processor.append(time.thread_time())
+            self.share.step()
             clock.append(time.perf_counter())
         self.share.pace(clock[-1] - clock[0])
         end = time.perf_counter()

@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from runtime import priority
 from runtime.batching import Backlog, ExecEstimate, sizes_up_to
 from runtime.errors import ServingError
+from runtime.memory import keep_freed
+from runtime.pacing import Steps
 from runtime.shares import Use
 from runtime.transport import Channel, Message, bound_endpoint, clock_ns, listen, machine
 from runtime.transport_arena import Mapping
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import torch
+    from torch import nn
 
     from runtime.cuda_graphs import GraphedStage
     from runtime.models import Chain
@@ -142,9 +145,10 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
             share.stand_back()
         if chain is None:
             chain = open_chain(spec.model, seed=spec.seed)
-        stage = _stage(spec, chain, "cuda" if cuda else "cpu")
+        stage = _stage(spec, chain, "cuda" if cuda else "cpu", share)
         if not cuda:
             share.change(spec.share)
+        keep_freed()
         stage.warm_up()
         share.come_forward()
         priority.come_forward()
@@ -163,18 +167,18 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
         server.serve()
 
 
-def _stage(spec: WorkerSpec, chain: Chain, device: str) -> Stage:
+def _stage(spec: WorkerSpec, chain: Chain, device: str, share: Share) -> Stage:
     if not spec.exits:
-        return Stage(spec, chain, device)
+        return Stage(spec, chain, device, share)
     from runtime.exit_stage import ExitStage
 
-    return ExitStage(spec, chain, device)
+    return ExitStage(spec, chain, device, share)
 
 
 class Stage:
     """The layers `[start, end)`, loaded and ready to run."""
 
-    def __init__(self, spec: WorkerSpec, chain: Chain, device: str) -> None:
+    def __init__(self, spec: WorkerSpec, chain: Chain, device: str, share: Share) -> None:
         import torch
 
         if not 0 <= spec.start < spec.end <= chain.depth:
@@ -189,10 +193,11 @@ class Stage:
         self.output_bytes = chain.cut_bytes[spec.end]
         self.estimate = ExecEstimate()
         self._device = device
+        self._share = share
         self._share_pct = spec.share
         self._inputs = torch.empty(spec.batch, *self.input_shape, dtype=self.input_dtype)
         self._writes_input = False
-        self._module = chain.fragment(spec.start, spec.end, device=device)
+        self._module = self._load(chain, spec.start, spec.end)
         self._graphed: GraphedStage | None = None
 
     def warm_up(self) -> None:
@@ -203,11 +208,13 @@ class Stage:
         if self._device != "cpu":
             from runtime.cuda_graphs import GraphedStage
 
+            assert isinstance(self._module, torch.nn.Module)
             with torch.inference_mode():
                 self._graphed = GraphedStage(self._module, sizes, self.input_shape, self.input_dtype)
         for size in sizes:
             sample = torch.zeros(size, *self.input_shape, dtype=self.input_dtype)
             for _ in range(3):
+                self._share.begin()
                 timed = priority.Undisturbed(100 if self._device != "cpu" else self._share_pct)
                 self._forward(sample)
                 self.estimate.record(size, timed.elapsed_ms(), clock_ns())
@@ -251,6 +258,12 @@ class Stage:
                 torch.cuda.synchronize()
             except RuntimeError as error:
                 raise ServingError(f"the GPU is lost to this process: {error}") from None
+
+    def _load(self, chain: Chain, start: int, end: int) -> nn.Module | Steps[torch.Tensor]:
+        """Layers `[start, end)`; one by one where the process holds to its share from layer to layer."""
+        if self._device != "cpu" or self._share_pct >= 100:
+            return chain.fragment(start, end, device=self._device)
+        return Steps([chain.fragment(layer, layer + 1) for layer in range(start, end)], self._share.step)
 
     def _would_write_input(self) -> bool:
         """Whether the first layer works in place; negative numbers show it, zeros survive a ReLU."""
@@ -366,6 +379,7 @@ class Server:
         began = time.monotonic()
         self._gone.clear()
         self._batch = taken.batch
+        self._share.begin()
         try:
             executed = self._stage.execute(taken.batch)
         except Exception as error:  # whatever a user's model raises: its senders are told, the rest goes on
