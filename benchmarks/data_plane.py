@@ -155,7 +155,7 @@ def table_of(figures: dict[str, Any]) -> Iterable[str]:
         f"Two light layers with 600 KB between them: {pair['served_p50_ms']:.2f} ms in one stage, "
         f"{pair['second_stage_ms']:+.2f} ms in two (p50).\n"
     )
-    yield "| | bare, samples/s | plain | served | of bare | bare p50 | served p50 | over bare | second stage |"
+    yield "| | bare, samples/s | plain | served | of bare | bare p50 | served p50 | over | second stage |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for model, each in figures["models"].items():
         yield (
