@@ -93,7 +93,7 @@ class Share:
     def begin(self) -> None:
         """To be called before each batch."""
 
-    def step(self) -> None:
+    def step(self, *, last: bool) -> None:
         """To be called after each layer of a batch; sleeps where the share is made even."""
 
     def pace(self, busy_seconds: float) -> None:
@@ -138,10 +138,10 @@ class CgroupShare(Share):
         if self.share_pct < 100:
             self._pacer.begin()
 
-    def step(self) -> None:
+    def step(self, *, last: bool) -> None:
         """Sleep until the time that has passed is what the share allows for."""
         if self.share_pct < 100:
-            self._pacer.step()
+            self._pacer.step(last=last)
 
     def stand_back(self) -> None:
         """By the group's weight; without one, nothing is lost but time."""

@@ -152,6 +152,7 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
         stage.warm_up()
         share.come_forward()
         priority.come_forward()
+        priority.take_short_turns()
         server = Server(spec, stage, share, parent)
         stack.callback(server.close)
         _say(
@@ -263,7 +264,7 @@ class Stage:
         """Layers `[start, end)`; one by one where the process holds to its share from layer to layer."""
         if self._device != "cpu" or self._share_pct >= 100:
             return chain.fragment(start, end, device=self._device)
-        return Steps([chain.fragment(layer, layer + 1) for layer in range(start, end)], self._share.step)
+        return Steps([chain.fragment(layer, layer + 1) for layer in range(start, end)], self._share)
 
     def _would_write_input(self) -> bool:
         """Whether the first layer works in place; negative numbers show it, zeros survive a ReLU."""

@@ -31,9 +31,9 @@ def took_ms(core: Core, pacer: Pacer, layers_ms: list[float], *, held_up_ms: flo
     """One batch; the first layer is held up by a neighbour on the core."""
     began_s = core.now_s
     pacer.begin()
-    for number, layer_ms in enumerate(layers_ms):
-        core.work(layer_ms / 1000, held_up_s=0.0 if number else held_up_ms / 1000)
-        pacer.step()
+    for number, layer_ms in enumerate(layers_ms, 1):
+        core.work(layer_ms / 1000, held_up_s=held_up_ms / 1000 if number == 1 else 0.0)
+        pacer.step(last=number == len(layers_ms))
     return 1000 * (core.now_s - began_s)
 
 
@@ -47,19 +47,20 @@ def test_a_batch_takes_its_processor_time_over_the_share_after_a_rest_and_in_a_r
         assert took_ms(core, pacer, [1, 2, 3]) == pytest.approx(24)
 
 
-def test_every_layer_is_as_slow_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_sleeps_whenever_it_has_worked_for_a_while_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(monkeypatch)
     pacer = Pacer(50)
-    ends: list[float] = []
+    ends_ms: list[float] = []
 
-    def layer(ends: list[float]) -> list[float]:
-        core.work(0.003)
-        return ends
+    def layer(value: str) -> str:
+        ends_ms.append(1000 * core.now_s)
+        core.work(0.0015)
+        return value
 
     pacer.begin()
-    stepped = Steps([layer, layer], lambda: (pacer.step(), ends.append(1000 * core.now_s))[0])
-    assert stepped(ends) is ends
-    assert ends == [pytest.approx(6), pytest.approx(12)]
+    assert Steps([layer, layer, layer], pacer)("as it is") == "as it is"
+    # The first layer is too short to sleep for; after the second 3 ms have been worked, so 6 have passed.
+    assert [*ends_ms, 1000 * core.now_s] == [0, pytest.approx(1.5), pytest.approx(6), pytest.approx(9)]
 
 
 def test_who_was_held_up_makes_up_for_it_within_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
