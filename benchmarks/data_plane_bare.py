@@ -7,6 +7,7 @@ standard input, answered by the seconds that each pass took, as JSON), to take t
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -38,7 +39,9 @@ class Bare:
 @contextlib.contextmanager
 def bare_loop(model: str, core: int, *, plain: bool = False) -> Iterator[Bare]:
     """The process, ready to run; ended afterwards."""
-    command = [sys.executable, "-m", "benchmarks.data_plane_bare", model, str(core), str(int(plain))]
+    command = [sys.executable, "-m", "benchmarks.data_plane_bare", model, str(core)]
+    if plain:
+        command.append("--plain")
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
@@ -51,16 +54,24 @@ def bare_loop(model: str, core: int, *, plain: bool = False) -> Iterator[Bare]:
 
 
 def main() -> None:
+    """Be the loop."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model")
+    parser.add_argument("core", type=int)
+    parser.add_argument("--plain", action="store_true", help="give freed memory back, as any process does")
+    options = parser.parse_args()
     import torch
 
     from runtime.memory import keep_freed
     from runtime.models import open_chain
 
     torch.set_num_threads(1)
-    os.sched_setaffinity(0, {int(sys.argv[2])})
-    chain = open_chain(sys.argv[1])
+    os.sched_setaffinity(0, {options.core})
+    chain = open_chain(options.model)
     module = chain.fragment(0, chain.depth)
-    if sys.argv[3] == "0":
+    if not options.plain:
         keep_freed()
     with torch.inference_mode():
         for line in sys.stdin:

@@ -1,10 +1,11 @@
 """Control groups with a CPU quota: where they can be made, one for a process, and what is left of them.
 
 A quota is what a process cannot get around, not what makes it run evenly: the kernel charges time at its
-timer tick (4 ms at 250 Hz) and lets a process run again at the next period, so a little work takes its time or
-many times that, by how it falls between the two. Workers run evenly by themselves (`runtime.pacing`). The period is the kernel's usual 100 ms, and where the kernel can save up
-what was not used (`burst`), it may save one period's: so the quota never stops who is even already. A quota
-cannot be below 1 ms, so the period grows for shares below 1 %.
+timer tick (4 ms at 250 Hz) and lets a process run again at the next period, so a little work takes its time,
+or many times that, by how it falls between the two. Workers run evenly by themselves (`runtime.pacing`). The
+period is the kernel's usual 100 ms, and where the kernel can save up what was not used (`burst`), it may save
+one period's: so the quota never stops who is even already. A quota cannot be below 1 ms, so the period grows
+for shares below 1 %.
 """
 
 from __future__ import annotations

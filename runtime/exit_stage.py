@@ -16,7 +16,8 @@ import torch
 from runtime.errors import ModelError
 from runtime.ramps import confidence, load_ramps
 from runtime.transport import clock_ns
-from runtime.worker import Executed, Request, Stage, WorkerSpec
+from runtime.worker_spec import WorkerSpec
+from runtime.worker_stage import Executed, Request, Stage
 
 if TYPE_CHECKING:
     from runtime.models import Chain
@@ -29,7 +30,7 @@ LetGo = Callable[[Sequence[Request], Sequence[memoryview], float, int, int], Non
 class ExitStage(Stage):
     """The layers `[start, end)` with the exits of the specification in use."""
 
-    def __init__(self, spec: WorkerSpec, chain: Chain, device: str, share: Share) -> None:
+    def __init__(self, spec: WorkerSpec, chain: Chain, device: str, share: Share | None = None) -> None:
         super().__init__(spec, chain, device, share)
         if any(not spec.start < layer <= spec.end for layer in spec.exits):
             raise ModelError(

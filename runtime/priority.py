@@ -52,7 +52,8 @@ def take_short_turns() -> None:
     """Ask the kernel for short turns on the processor (Linux 6.12 and later); elsewhere nothing happens.
 
     Workers that share a core wake up for a layer each. With turns of the usual length one that wakes up
-    waits until another's is over, up to a tick of the kernel's clock (4 ms), and so answers late.
+    waits until another's is over, up to a tick of the kernel's clock (4 ms), and so answers late. Who has a
+    core to itself would only interrupt those that bring it work.
     """
     number = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
     if number is None:
