@@ -48,7 +48,7 @@ $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
-exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at a few cuts
+exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at every cut
 	$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
 
 lint: install ## Style of the code

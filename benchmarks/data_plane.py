@@ -10,14 +10,19 @@ machine disturbs both:
     two stages   a route of two stages, against the same layers in one (p50): of the model, and of two layers
                  that do little and hand on 600 KB, where chance hides less of it
 
-The worker is pinned to the first core, and so is the bare loop; all else runs where it likes, on two cores in
-all (`--cores`). Prints a table; `--output` keeps the figures as JSON with what they were measured on.
+The worker is pinned to the first core, and so is the bare loop, which has a process of its own; all else runs
+where it likes, on two cores in all (`--cores`). Workers keep freed memory instead of giving it back to the
+kernel (`runtime.memory`), and the loop that they are compared with does so, too; how fast a plain one is
+is said beside it.
+
+Prints a table; `--output` keeps the figures as JSON with what they were measured on.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -33,6 +38,7 @@ import torch
 import uvloop
 from torch import nn
 
+from benchmarks.data_plane_bare import Bare, bare_loop
 from benchmarks.data_plane_peers import PEERS, raw_request, running, versions
 from runtime.load_client import GatewayClient, Reply
 from runtime.models import open_chain
@@ -42,6 +48,8 @@ LARGE, SMALL = "benchmarks.data_plane:null_large", "benchmarks.data_plane:null_s
 PAIR = "benchmarks.data_plane:light_pair"
 BUDGET_MS = 60_000.0
 ROUNDS = 3
+# Of bare and served, one after the other: short ones, since a machine changes its mind within seconds.
+TURNS = 5
 IN_FLIGHT = 16
 SIZES = {"600 KB": 3 * 224 * 224 * 4, "8 KB": 2 * 32 * 32 * 4}
 # Reading an answer's JSON is work for the client: so it is done for a sample of the answers only.
@@ -92,9 +100,7 @@ def main() -> None:
     parser.add_argument("--models", default="resnet18", help="for throughput and light load, by comma")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--cores", type=int, default=2, help="everything runs on this many")
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="of each of three rounds of each measurement"
-    )
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round of each measurement")
     parser.add_argument("--peers", type=Path, help="the environment that the peers are installed in")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -116,14 +122,18 @@ def main() -> None:
             size: _null(gateway.url, _request(gateway.url, model), options.seconds, gateway.process.pid)
             for size, model in zip(SIZES, (LARGE, SMALL), strict=True)
         }
-        figures["pair"] = _light_load(gateway, PAIR, options.seconds)
-        figures["models"] = {
-            model: {
-                **_throughput(gateway, model, options.batch, options.seconds),
-                **_light_load(gateway, model, options.seconds),
-            }
-            for model in models
-        }
+        figures["pair"] = _light_load(gateway, None, PAIR, options.seconds)
+        figures["models"] = {}
+        for model in models:
+            core = min(os.sched_getaffinity(0))
+            with bare_loop(model, core, plain=True) as plain:
+                plain_per_s = _rate(plain.run(options.batch, 2 * options.seconds), options.batch)
+            with bare_loop(model, core) as bare:
+                figures["models"][model] = {
+                    "plain_per_s": round(plain_per_s, 2),
+                    **_throughput(gateway, bare, model, options.batch, options.seconds),
+                    **_light_load(gateway, bare, model, options.seconds),
+                }
     figures["load_average_after"] = os.getloadavg()[0]
     print("\n".join(table_of(figures)))
     if options.output is not None:
@@ -145,11 +155,12 @@ def table_of(figures: dict[str, Any]) -> Iterable[str]:
         f"Two light layers with 600 KB between them: {pair['served_p50_ms']:.2f} ms in one stage, "
         f"{pair['second_stage_ms']:+.2f} ms in two (p50).\n"
     )
-    yield "| | bare, samples/s | served | of bare | bare p50 | served p50 | over bare | a second stage |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| | bare, samples/s | plain | served | of bare | bare p50 | served p50 | over | second stage |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for model, each in figures["models"].items():
         yield (
-            f"| {model}, batch {each['batch']} | {each['bare_per_s']:.1f} | {each['served_per_s']:.1f} | "
+            f"| {model}, batch {each['batch']} | {each['bare_per_s']:.1f} | ({each['plain_per_s']:.1f}) | "
+            f"{each['served_per_s']:.1f} | "
             f"{each['served_to_bare']:.1%} | {each['bare_p50_ms']:.2f} ms | {each['served_p50_ms']:.2f} ms | "
             f"{each['overhead_ms']:+.2f} ms | {each['second_stage_ms']:+.2f} ms |"
         )
@@ -216,60 +227,52 @@ def _null(url: str, request: list[bytes], seconds: float, pid: int | None = None
     return figures
 
 
-def _throughput(gateway: Process, model: str, batch: int, seconds: float) -> dict[str, float]:
-    """Samples a second, in turns: bare, served, bare, served, …; the ratio is the median of neighbours'."""
-    bare, served = [], []
+def _throughput(gateway: Process, bare: Bare, model: str, batch: int, seconds: float) -> dict[str, Any]:
+    """Samples a second, in turns: bare, served, bare, …, bare.
+
+    Each served round is laid beside the mean of the bare ones before and after it; the ratio is the median.
+    """
     request = _request(gateway.url, model, f"{model}-whole")
-    for _ in range(ROUNDS):
-        bare.append(_bare(model, batch, seconds)[0])
+    alone, served = [_rate(bare.run(batch, seconds), batch)], []
+    for _ in range(TURNS):
         replies = _drive(gateway.url, request, in_flight=3 * batch, seconds=seconds)
         # From the first batch's answers to the last one's: how many batches end in `seconds` is chance.
         times = [seen.at for seen in replies]
         served.append((len(times) - batch) / (max(times) - min(times)))
+        alone.append(_rate(bare.run(batch, seconds), batch))
+    ratios = [2 * s / (a + b) for s, (a, b) in zip(served, itertools.pairwise(alone), strict=True)]
     return {
         "batch": batch,
-        "bare_per_s": round(statistics.median(bare), 2),
+        "bare_per_s": round(statistics.median(alone), 2),
         "served_per_s": round(statistics.median(served), 2),
-        "served_to_bare": round(statistics.median(s / b for s, b in zip(served, bare, strict=True)), 3),
+        "served_to_bare": round(statistics.median(ratios), 4),
+        "served_to_bare_of_each": [round(ratio, 4) for ratio in ratios],
     }
 
 
-def _light_load(gateway: Process, model: str, seconds: float) -> dict[str, float]:
-    bare, whole, split = [], [], []
-    for _ in range(ROUNDS):
-        bare.append(_bare(model, 1, seconds)[1])
+def _light_load(gateway: Process, bare: Bare | None, model: str, seconds: float) -> dict[str, float]:
+    """One request at a time, in turns with the bare pass: p50 of each, and the median difference."""
+    alone, whole, split = [], [], []
+    for _ in range(TURNS):
+        if bare is not None:
+            alone.append(1000 * statistics.median(bare.run(1, seconds)))
         for name, into in (("whole", whole), ("split", split)):
             request = _request(gateway.url, model, f"{model}-{name}")
             replies = _drive(gateway.url, request, in_flight=1, seconds=seconds)
             into.append(statistics.median(latency for latency, _, _ in replies))
-    return {
-        "bare_p50_ms": round(statistics.median(bare), 3),
-        "served_p50_ms": round(statistics.median(whole), 3),
-        "overhead_ms": round(statistics.median(w - b for w, b in zip(whole, bare, strict=True)), 3),
-        "two_stages_p50_ms": round(statistics.median(split), 3),
-        "second_stage_ms": round(statistics.median(s - w for s, w in zip(split, whole, strict=True)), 3),
+    figures = {
+        "served_p50_ms": statistics.median(whole),
+        "two_stages_p50_ms": statistics.median(split),
+        "second_stage_ms": statistics.median(s - w for s, w in zip(split, whole, strict=True)),
     }
+    if bare is not None:
+        figures["bare_p50_ms"] = statistics.median(alone)
+        figures["overhead_ms"] = statistics.median(w - b for w, b in zip(whole, alone, strict=True))
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
-def _bare(model: str, batch: int, seconds: float) -> tuple[float, float]:
-    """Samples a second, and the p50 of a forward pass in ms, on the worker's core with one thread."""
-    chain = open_chain(model)
-    module = chain.fragment(0, chain.depth)
-    inputs = chain.example(batch)
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    times = []
-    try:
-        with torch.inference_mode():
-            for _ in range(3):
-                module(inputs)
-            end = time.perf_counter() + seconds
-            while (began := time.perf_counter()) < end:
-                module(inputs)
-                times.append(time.perf_counter() - began)
-    finally:
-        os.sched_setaffinity(0, cores)
-    return batch * len(times) / sum(times), statistics.median(times) * 1000
+def _rate(times_s: list[float], batch: int) -> float:
+    return batch * len(times_s) / sum(times_s)
 
 
 def _request(url: str, model: str, fragment: str | None = None) -> list[bytes]:

@@ -9,9 +9,9 @@ times the same load, at `--load` of what the weaker of two plans can take:
     killing     the second plan with two instances, on two cores; every few seconds one of them is killed
                 (SIGKILL)
 
-A promise is law 2's: twice the execution of each stage on the route, measured before, of the plan that asks
-for more, plus `--allowance-ms` for the way from the client and back. Prints what was sent, answered, late (or
-dropped), refused and lost, and how long a change took.
+A promise is law 2's: twice the execution of each stage on the route, by a profile measured before, of the
+plan that asks for more, plus `--allowance-ms` for the way from the client and back. Prints what was sent,
+answered, late (or dropped), refused and lost, and how long a change took.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from typing import Any
 
 import torch
 
+from planner import laws
 from runtime.models import open_chain
+from runtime.profiler import measure
 from tests.runtime.cluster import (
     Cluster,
     Load,
@@ -88,16 +90,27 @@ class Plans:
         self.model = model
         chain = open_chain(model)
         self.depth, self.middle = chain.depth, chain.depth // 2
-        first, second = _exec_ms(chain, 0, self.middle), _exec_ms(chain, self.middle, self.depth)
-        whole = _exec_ms(chain, 0, self.depth)
+        first, second = _quick_ms(chain, 0, self.middle), _quick_ms(chain, self.middle, self.depth)
         # The two stages get their share of 90 percent by what they cost; the single one gets 80.
         self.shares = (round(90 * first / (first + second)), round(90 * second / (first + second)))
         self.share = 80
-        slow = max(100 * first / self.shares[0], 100 * second / self.shares[1])
-        capacity_rps = min(BATCH * 1000 / slow, BATCH * 1000 / (100 * whole / self.share))
-        self.rate_rps = load * capacity_rps
-        of_two = 200 * (first / self.shares[0] + second / self.shares[1])
-        self.budget_ms = max(of_two, 200 * whole / self.share) + allowance_ms
+        profile = measure(
+            chain,
+            batches=(BATCH,),
+            shares=sorted({*self.shares, self.share}),
+            seconds_budget=12.0,
+            core=min(os.sched_getaffinity(0)),
+        )
+
+        def exec_ms(start: int, end: int, share: float) -> float:
+            found = laws.exec_ms(profile, start, end, BATCH, share)
+            assert found is not None
+            return found
+
+        of_two = (exec_ms(0, self.middle, self.shares[0]), exec_ms(self.middle, self.depth, self.shares[1]))
+        of_one = exec_ms(0, self.depth, self.share)
+        self.rate_rps = load * BATCH * 1000 / max(*of_two, of_one)
+        self.budget_ms = 2 * max(sum(of_two), of_one) + allowance_ms
 
     def generation(self, number: int) -> dict[str, Any]:
         """Odd ones are the two stages, even ones the single stage."""
@@ -208,8 +221,8 @@ def _wait(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def _exec_ms(chain: Any, start: int, end: int) -> float:
-    """What a full batch takes on a whole core: the median of ten."""
+def _quick_ms(chain: Any, start: int, end: int) -> float:
+    """What a full batch takes on a whole core, about: to divide a core between two stages."""
     module, inputs = chain.fragment(start, end), chain.example(BATCH, cut=start)
     times = []
     with torch.inference_mode():

@@ -195,8 +195,27 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
             measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share, stage.exits)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
+    slower = 1.0 + settings.beside * _slower_pct(stage, profile) / 100.0
+    times = [exec_ms * slower for exec_ms in times]
     rested = _rested_ms(stage, profile, times) if settings.rested else None
-    return Server(exec_ms=times, batch=stage.batch, instances=stage.instances, rested_ms=rested)
+    scatter_pct = float(profile.measured.get("scatter_pct", 0.0)) if settings.scatter else 0.0
+    return Server(
+        exec_ms=times,
+        batch=stage.batch,
+        instances=stage.instances,
+        rested_ms=rested,
+        exec_cv=scatter_pct / 100.0,
+    )
+
+
+def _slower_pct(stage: Stage, profile: Profile) -> float:
+    """How much longer a batch takes beside a neighbour, in percent: as measured at the share next to it."""
+    neighbour = profile.measured.get("neighbour")
+    measured = neighbour.get("slower_pct") if isinstance(neighbour, dict) else None
+    if not isinstance(measured, dict) or not measured:
+        return 0.0
+    nearest = min(measured, key=lambda share: abs(float(share) - stage.share))
+    return float(measured[nearest])
 
 
 def _rested_ms(stage: Stage, profile: Profile, times: Sequence[float]) -> list[float]:
@@ -344,6 +363,7 @@ def _check(
             ("seconds", seconds, 0 < seconds <= 1e7, "above 0, at most 10000000"),
             ("network_ms", settings.network_ms, 0 <= settings.network_ms <= 1e9, "0 to 1e9"),
             ("copy_ms", settings.copy_ms, 0 <= settings.copy_ms <= 1e9, "0 to 1e9"),
+            ("beside", settings.beside, 0 <= settings.beside <= 1, "0 to 1"),
             ("exec_cv", settings.exec_cv, 0 <= settings.exec_cv <= 10, "0 to 10"),
         )
         if not allowed

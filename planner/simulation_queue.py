@@ -42,6 +42,10 @@ class SimulationSettings:
       as interpolated between the profile's batches, which is nearest to what workers do.
     - `rested`: whether a batch is sooner done when its worker had nothing to do before, as the profile says
       (`measured.rested_ms`): an unused quota of a processor is there at once.
+    - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1. By as
+      much of what the profile says (`measured.neighbour.slower_pct`, beside one that is always busy) an
+      execution is slower.
+    - `scatter`: whether execution times scatter as the profile says (`measured.scatter_pct`).
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
     - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
     """
@@ -50,6 +54,8 @@ class SimulationSettings:
     drop: bool = True
     batch_time: Literal["taken", "full", "between"] = "taken"
     rested: bool = False
+    beside: float = 0.0
+    scatter: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0
@@ -59,6 +65,8 @@ class SimulationSettings:
 class Server:
     """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch).
 
+    `exec_cv` is the deviation of its execution times over their mean, besides the settings' own.
+
     A batch that begins t ms after its worker's last one ended takes min(t, `rested_ms[n]`) less.
     """
 
@@ -67,6 +75,7 @@ class Server:
     instances: int
     rested_ms: list[float] | None = None
     leaving: Leaving | None = None
+    exec_cv: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +106,7 @@ def serve(
     by_deadline = settings.order == "deadline"
     free = [0.0] * server.instances  # a heap: when each instance is free again
     queue: list[_Queued] = []  # a heap by urgency; the last is the place in `arriving`
-    noise = _Noise(settings.exec_cv, random)
+    noise = _Noise(math.hypot(settings.exec_cv, server.exec_cv), random)
     taken, waits, ends, left = [], [], [], []
     batches, busy, dropped, position, total, now = 0, 0.0, 0, 0, len(arriving), 0.0
     while queue or position < total:

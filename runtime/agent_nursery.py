@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 
 from runtime.errors import ServingError
-from runtime.worker import WorkerSpec
+from runtime.worker_spec import WorkerSpec
 
 _PR_SET_CHILD_SUBREAPER = 36
 

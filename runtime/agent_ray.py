@@ -23,7 +23,7 @@ from typing import Any
 
 from runtime.agent_devices import Device, discover
 from runtime.errors import ServingError
-from runtime.worker import WorkerSpec
+from runtime.worker_spec import WorkerSpec
 
 # An actor for which there is no room waits for ever; a worker is not that patient.
 PLACED_WITHIN_S = 60.0

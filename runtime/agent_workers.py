@@ -19,7 +19,7 @@ from runtime.agent_devices import Device
 from runtime.agent_nursery import Hatchling, Nursery
 from runtime.errors import ServingError
 from runtime.reconcile import Post, Signature
-from runtime.worker import WorkerSpec
+from runtime.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
     from runtime.agent_ray import RayHatchling, RayNursery

@@ -16,7 +16,8 @@ All of this is our reconstruction.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -32,7 +33,10 @@ MOST_STRETCH_PCT = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One measured cell: milliseconds of whole runs and of their layers, at a batch and share."""
+    """One measured cell: milliseconds of whole runs and of their layers, at a batch and share.
+
+    `scatter_pct` is how runs differ, by processor time on a CPU: standard deviation over mean.
+    """
 
     batch: int
     share: float
@@ -42,6 +46,7 @@ class Cell:
     layer_ms: tuple[float, ...]
     processor_ms: tuple[float, ...]
     effective_pct: float
+    scatter_pct: float = 0.0
 
 
 def profile_of(
@@ -87,6 +92,7 @@ def profile_of(
             "enforced_by": opened["enforced_by"],
             **({} if on_cpu else {"tf32": opened["tf32"], "cuda_graphs": whole["captured"]}),
             "interval_pct": round(max(cell.interval_pct for cell in cells.values()), 2),
+            "scatter_pct": round(_scatter_pct(cells.values()), 2),
             "disturbed_cells": sum(1 for pct in disturbed_pct if pct > MOST_STRETCH_PCT),
             "disturbed_pct": round(max(disturbed_pct), 1),
             "additivity_error_pct": round(whole["additivity_error_pct"], 2),
@@ -106,6 +112,14 @@ def slower_pct(alone: Cell, beside: Cell, *, on_cpu: bool) -> float:
     """
     before, after = (sum(cell.processor_ms) if on_cpu else cell.total_ms for cell in (alone, beside))
     return 100.0 * (after / before - 1.0)
+
+
+def _scatter_pct(cells: Collection[Cell]) -> float:
+    """How runs of one cell differ, over all cells: standard deviation over mean."""
+    degrees = sum(cell.runs - 1 for cell in cells)
+    return (
+        math.sqrt(sum((cell.runs - 1) * cell.scatter_pct**2 for cell in cells) / degrees) if degrees else 0.0
+    )
 
 
 def _effective(cells: Mapping[tuple[int, float], Cell], shares: Sequence[float]) -> dict[str, Any]:

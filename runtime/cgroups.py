@@ -1,10 +1,11 @@
 """Control groups with a CPU quota: where they can be made, one for a process, and what is left of them.
 
-The period is 10 ms. The kernel charges time at its timer tick (4 ms at 250 Hz), so shorter periods
-stall no less (a process at 10 % runs for a tick and then waits for 36 ms under every period from 1 to
-10 ms), but give away share: at 50 % of a core 1 ms periods gave 34 %, 5 ms 40 %, 10 ms 50 %. With 100 ms, the
-kernel's own choice, the stall at 10 % is 90 ms. A quota cannot be below 1 ms, so the period grows for shares
-below 10 %.
+A quota is what a process cannot get around, not what makes it run evenly: the kernel charges time at its
+timer tick (4 ms at 250 Hz) and lets a process run again at the next period, so a little work takes its time,
+or many times that, by how it falls between the two. Workers run evenly by themselves (`runtime.pacing`). The
+period is the kernel's usual 100 ms, and where the kernel can save up what was not used (`burst`), it may save
+one period's: so the quota never stops who is even already. A quota cannot be below 1 ms, so the period grows
+for shares below 1 %.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 PREFIX = "regraft-"
 # Where an agent stands itself, so that its own group may have groups with quotas.
 LEAF = f"{PREFIX}agent"
-PERIOD_US = 10_000
+PERIOD_US = 100_000
 MIN_QUOTA_US = 1_000
 
 
@@ -107,6 +108,10 @@ class Group:
 
     def limit(self, share_pct: float | None) -> None:
         """Set the quota, or lift it (None); a running process feels it at once."""
+        # What may be saved up must not be more than the quota at any moment.
+        burst = self.path / ("cpu.max.burst" if self.version == 2 else "cpu.cfs_burst_us")
+        if burst.exists():
+            burst.write_text("0")
         if share_pct is None:
             if self.version == 2:
                 (self.path / "cpu.max").write_text("max")
@@ -117,12 +122,14 @@ class Group:
         period_us = round(quota_us * 100 / share_pct)
         if self.version == 2:
             (self.path / "cpu.max").write_text(f"{quota_us} {period_us}")
-            return
-        # The kernel refuses a quota that is too small for the period it stands beside, so the quota is
-        # lifted first.
-        (self.path / "cpu.cfs_quota_us").write_text("-1")
-        (self.path / "cpu.cfs_period_us").write_text(str(period_us))
-        (self.path / "cpu.cfs_quota_us").write_text(str(quota_us))
+        else:
+            # The kernel refuses a quota that is too small for the period it stands beside, so the quota is
+            # lifted first.
+            (self.path / "cpu.cfs_quota_us").write_text("-1")
+            (self.path / "cpu.cfs_period_us").write_text(str(period_us))
+            (self.path / "cpu.cfs_quota_us").write_text(str(quota_us))
+        if burst.exists():
+            burst.write_text(str(quota_us))
 
     def weigh(self, *, little: bool) -> None:
         """How much it counts beside others who want the processor as well: as they do, or little."""

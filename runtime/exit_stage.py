@@ -16,10 +16,12 @@ import torch
 from runtime.errors import ModelError
 from runtime.ramps import confidence, load_ramps
 from runtime.transport import clock_ns
-from runtime.worker import Executed, Request, Stage, WorkerSpec
+from runtime.worker_spec import WorkerSpec
+from runtime.worker_stage import Executed, Request, Stage
 
 if TYPE_CHECKING:
     from runtime.models import Chain
+    from runtime.shares import Share
 
 # Who leaves with which answer, the milliseconds since the batch began, its size, and the exit's layer.
 LetGo = Callable[[Sequence[Request], Sequence[memoryview], float, int, int], None]
@@ -28,8 +30,8 @@ LetGo = Callable[[Sequence[Request], Sequence[memoryview], float, int, int], Non
 class ExitStage(Stage):
     """The layers `[start, end)` with the exits of the specification in use."""
 
-    def __init__(self, spec: WorkerSpec, chain: Chain, device: str) -> None:
-        super().__init__(spec, chain, device)
+    def __init__(self, spec: WorkerSpec, chain: Chain, device: str, share: Share | None = None) -> None:
+        super().__init__(spec, chain, device, share)
         if any(not spec.start < layer <= spec.end for layer in spec.exits):
             raise ModelError(
                 f"{spec.model}: exits {list(spec.exits)} are not within ({spec.start}, {spec.end}]"
@@ -44,9 +46,7 @@ class ExitStage(Stage):
             for module, threshold in [ramps.at(layer)]
         ]
         cuts = sorted({spec.start, *spec.exits, spec.end})
-        self._pieces = [
-            chain.fragment(first, last, device=device) for first, last in itertools.pairwise(cuts)
-        ]
+        self._pieces = [self._load(chain, first, last) for first, last in itertools.pairwise(cuts)]
         del self._module  # the pieces hold the weights
 
     def execute(self, requests: Sequence[Request]) -> Executed:

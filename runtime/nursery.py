@@ -28,7 +28,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from runtime import priority
-from runtime.worker import WorkerSpec, be_worker
+from runtime.worker import be_worker
+from runtime.worker_spec import WorkerSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,7 +3,9 @@
 On a CPU 100 percent is one core, and a share is enforced by the first of these that works here:
 
     cgroup-v1, cgroup-v2   a control group of the process's own with a CPU quota: the kernel stops the process
-                           when it has had its share of a period
+                           when it has had its share of a period; within it the process runs evenly
+                           (`runtime.pacing`) if `Share.begin` is called before each batch and `Share.step`
+                           after each layer
     pause                  the process sleeps after each batch, for as long as makes its busy fraction the
                            share: `Share.pace` after each batch is part of the bargain
 
@@ -23,6 +25,7 @@ from typing import Literal
 from runtime import mps
 from runtime.cgroups import PREFIX, Group, hierarchies, remove_stale, why_no_quota
 from runtime.errors import ShareError
+from runtime.pacing import Pacer
 
 EnforcedBy = Literal["cgroup-v1", "cgroup-v2", "pause", "mps", "none"]
 Enforcement = Literal["auto", "cgroup", "pause", "none"]
@@ -87,6 +90,12 @@ class Share:
         """What really holds, read back from whoever enforces it, in percent of the device."""
         return 100.0
 
+    def begin(self) -> None:
+        """To be called before each batch."""
+
+    def step(self, *, last: bool) -> None:
+        """To be called after each layer of a batch; sleeps where the share is made even."""
+
     def pace(self, busy_seconds: float) -> None:
         """To be called after each batch with the time it took; sleeps where pausing is what enforces."""
 
@@ -105,12 +114,13 @@ class Share:
 
 
 class CgroupShare(Share):
-    """A CPU quota, in a control group of the process's own."""
+    """A CPU quota, in a control group of the process's own, and even steps within it."""
 
     def __init__(self, share_pct: float, group: Group, *, pinned: bool = False) -> None:
         super().__init__(share_pct, "cgroup-v1" if group.version == 1 else "cgroup-v2")
         self._group = group
         self._pinned = pinned
+        self._pacer = Pacer(share_pct)
         atexit.register(self.close)
 
     def effective_pct(self) -> float:
@@ -121,6 +131,17 @@ class CgroupShare(Share):
         """The kernel takes the new quota at once."""
         self._group.limit(_quota_pct(share_pct, pinned=self._pinned))
         self.share_pct = share_pct
+        self._pacer = Pacer(share_pct)
+
+    def begin(self) -> None:
+        """What was not used while there was nothing to do is gone."""
+        if self.share_pct < 100:
+            self._pacer.begin()
+
+    def step(self, *, last: bool) -> None:
+        """Sleep until the time that has passed is what the share allows for."""
+        if self.share_pct < 100:
+            self._pacer.step(last=last)
 
     def stand_back(self) -> None:
         """By the group's weight; without one, nothing is lost but time."""

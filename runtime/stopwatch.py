@@ -146,6 +146,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     import torch
 
     from runtime.arithmetic import exact_arithmetic
+    from runtime.memory import keep_freed
     from runtime.models import open_chain
 
     torch.set_num_threads(1)
@@ -162,6 +163,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
     _wait_for_word(parent, "traced")
     exact = exact_arithmetic()
     course = _Course(chain, assignment.device, share)
+    keep_freed()
     say(
         parent,
         "opened",
@@ -285,10 +287,12 @@ class _Course:
 
     def _run_on_cpu(self) -> _Run:
         value = self.sample
+        self.share.begin()
         clock, processor = [time.perf_counter()], [time.thread_time()]
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, 1):
             value = layer(value)
             processor.append(time.thread_time())
+            self.share.step(last=number == len(self.layers))
             clock.append(time.perf_counter())
         self.share.pace(clock[-1] - clock[0])
         end = time.perf_counter()
@@ -338,6 +342,7 @@ def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
         "runs": len(runs),
         "total_ms": 1e3 * statistics.fmean(run.total_s for run in runs),
         "interval_pct": interval_pct,
+        "scatter_pct": _scatter_pct([sum(run.processor_s) for run in runs]),
         "layer_ms": [1e3 * statistics.fmean(times) for times in zip(*(r.layer_s for r in runs), strict=True)],
         "processor_ms": [
             1e3 * statistics.fmean(times) for times in zip(*(r.processor_s for r in runs), strict=True)
@@ -435,6 +440,11 @@ def _timed(action: Callable[[], object], device: str) -> float:
     action()
     torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def _scatter_pct(totals: Sequence[float]) -> float:
+    """Standard deviation over mean, in percent."""
+    return 100.0 * statistics.stdev(totals) / statistics.fmean(totals) if len(totals) > 1 else 0.0
 
 
 def _interval_pct(totals: Sequence[float]) -> float:

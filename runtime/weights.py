@@ -16,16 +16,13 @@ The file's keys are those of the model's `state_dict`, so that torchvision loads
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import gc
 import hashlib
 import inspect
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from runtime.errors import WeightsError
+from runtime.memory import give_back
 
 _SCHEME = 1  # raise it when the same seed gives other weights than before
 _CALIBRATION_SAMPLES = 4
@@ -87,7 +85,7 @@ def ensure_weights(
             f"cannot write weights to {directory}: {error.strerror}; "
             "set REGRAFT_CACHE to a writable directory"
         ) from None
-    _give_back_memory()
+    give_back()
     return path
 
 
@@ -229,10 +227,3 @@ def _source_digest(build: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         source = repr(target).encode()
     return hashlib.sha256(source).hexdigest()[:12]
-
-
-def _give_back_memory() -> None:
-    """Return to the system what building a whole model took; a worker goes on to hold a few layers of it."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # not glibc: nothing is lost but memory
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

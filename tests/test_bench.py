@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_what_happens_as_simulated_differs_by_nothing(planned: tuple[Plan, Workl
     for stage in found["stages"]:
         assert stage["observed"]["requests"] == stage["simulated"]["requests"]
         assert stage["observed"]["mean_batch"] == pytest.approx(stage["simulated"]["mean_batch"])
+
+
+def test_devices_are_as_busy_as_the_planned_rates_make_them(planned: tuple[Plan, Workload]) -> None:
+    plan, workload = planned
+    busy = comparing.busy_fraction(plan, workload)
+    assert 0 < busy <= 1
+    slower = tuple(replace(fragment, rate_rps=fragment.rate_rps / 4) for fragment in workload.fragments)
+    assert comparing.busy_fraction(plan, replace(workload, fragments=slower)) == pytest.approx(busy / 4)
+    alone = replace(plan, stages=plan.stages[:1], routes=())
+    assert comparing.busy_fraction(alone, workload) == 0
 
 
 def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Workload]) -> None:

@@ -58,8 +58,10 @@ NOT_RUN = {
     "--time-limit 60 --output result.json": "has six strategies search for up to a minute each",
     "regraft bench PLAN --workload WORKLOAD --profile FILE… [--arrivals paced|poisson|…|FILE]… "
     "[--seconds 60] [--gateway URL] [--on-time 0.999] [--output RESULT]": SHORTER,
+    "regraft profile resnet18 mobilenet_v2 --shares 10,15,20,25,30,40 --batches 1,2,4 --seconds 30 --jobs 2 "
+    "--neighbour --output .": MINUTES,
     "regraft bench plan.json --workload w.json --profile resnet18.cpu.json --profile mobilenet_v2.cpu.json "
-    "--seconds 50": SHORTER,
+    "--seconds 90 --arrivals paced --arrivals poisson --arrivals RECORD": SHORTER,
     "regraft agent --service URL --name farm --ray auto": "needs a Ray cluster; tests/runtime has one",
     "regraft serve --database sqlite:///regraft.sqlite": "the tutorial and how-to/many-machines.md run it",
     "make demo": "takes minutes; CI runs it before the tests",

@@ -47,6 +47,24 @@ def hop_ms(result: Mapping[str, Any]) -> float:
     return statistics.median(waits) if waits else 0.0
 
 
+def busy_fraction(plan: Plan, workload: Workload) -> float:
+    """How much of the devices is in use at the planned rates, 0 to 1, on average.
+
+    Each request is counted as its part of a full batch. A plan without placement fills its devices.
+    """
+    rates_rps = {fragment.id: fragment.load_rps for fragment in workload.fragments}
+    used_s = {stage.id: stage.share / 100 * stage.exec_ms / 1000 / stage.batch for stage in plan.stages}
+    work = math.fsum(
+        rates_rps.get(route.fragment, 0.0) * route.fraction * used_s[stage]
+        for route in plan.routes
+        for stage in route.stages
+    )
+    placed = {place.gpu for place in plan.placement}
+    shares = sum(stage.share * stage.instances for stage in plan.stages)
+    devices = len(placed) or max(1, math.ceil(shares / 100))
+    return min(1.0, work / devices)
+
+
 def compare(
     plan: Plan,
     workload: Workload,
@@ -64,7 +82,14 @@ def compare(
         for client in result["clients"]
     }
     # On the way in, and once more between two stages: what a stage's wait has beyond its queue.
-    settings = SimulationSettings(batch_time="between", rested=True, network_ms=hop, copy_ms=hop)
+    settings = SimulationSettings(
+        batch_time="between",
+        rested=True,
+        beside=busy_fraction(plan, workload),
+        scatter=True,
+        network_ms=hop,
+        copy_ms=hop,
+    )
     run = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
     latency = run.finish_ms - run.arrival_ms
     seen = [_latencies(client) for client in result["clients"]]

@@ -403,6 +403,40 @@ def test_a_batch_that_nobody_measured_takes_a_time_between_those_of_its_neighbou
     assert ends["between"] == [10.0, 40.0, 40.0, 40.0]
 
 
+def test_beside_busy_neighbours_execution_is_slower_as_the_profile_says_at_the_nearest_share() -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    plan = replace(plan, stages=(replace(plan.stages[0], share=25),))
+    slower_pct = {"10": 40.0, "20": 10.0, "50": 0.0}
+    profile = replace(flat_profile(batches={1: 20.0}), shares=(25,))
+    measured = replace(profile, measured={"neighbour": {"batch": 1, "slower_pct": slower_pct}})
+    arrivals = {"f": np.array([1.0])}
+
+    def took_ms(profile: Profile, beside: float) -> float:
+        settings = SimulationSettings(beside=beside)
+        run = replay(plan, workload, [profile], arrivals=arrivals, seconds=2, settings=settings)
+        return float(run.finish_ms[0]) - 1000.0
+
+    assert took_ms(measured, 0.0) == pytest.approx(20.0)
+    assert took_ms(measured, 0.5) == pytest.approx(21.0)
+    assert took_ms(measured, 1.0) == pytest.approx(22.0)
+    assert took_ms(profile, 1.0) == pytest.approx(20.0)
+
+
+def test_execution_times_scatter_as_the_profile_says() -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    profile = replace(flat_profile(batches={1: 20.0}), measured={"scatter_pct": 5.0})
+    arrivals = {"f": np.arange(2000.0)}
+
+    def times_ms(scatter: bool) -> np.ndarray[Any, Any]:
+        settings = SimulationSettings(scatter=scatter)
+        run = replay(plan, workload, [profile], arrivals=arrivals, seconds=2000, settings=settings)
+        return run.finish_ms - run.arrival_ms
+
+    assert times_ms(False).tolist() == pytest.approx([20.0] * 2000)
+    assert times_ms(True).mean() == pytest.approx(20.0, rel=0.01)
+    assert times_ms(True).std() == pytest.approx(1.0, rel=0.1)
+
+
 @pytest.mark.parametrize(("enforced_by", "sooner"), [("cgroup-v2", 6.0), ("pause", 15.0)])
 def test_after_a_rest_a_worker_answers_sooner(enforced_by: str, sooner: float) -> None:
     plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)

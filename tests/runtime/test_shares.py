@@ -158,9 +158,9 @@ time.sleep(60)
 
 @needs_quotas
 def test_small_shares_get_a_longer_period_since_a_quota_has_a_least_size() -> None:
-    program = "from runtime.shares import hold; print(hold(1, by='cgroup').effective_pct())"
+    program = "from runtime.shares import hold; print(hold(0.25, by='cgroup').effective_pct())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(done.stdout) == 1.0
+    assert float(done.stdout) == 0.25
 
 
 def test_pausing_makes_up_for_sleeps_that_were_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +199,10 @@ def test_a_version_2_group_is_limited_by_one_file(tmp_path: Path, monkeypatch: p
     try:
         (group,) = tmp_path.glob(f"{shares.PREFIX}*")
         assert share.enforced_by == "cgroup-v2"
-        assert (group / "cpu.max").read_text() == "1000 20000"
+        assert (group / "cpu.max").read_text() == "5000 100000"
         assert (group / "cgroup.procs").read_text() == str(os.getpid())
         share.change(40)
-        assert (group / "cpu.max").read_text() == "4000 10000"
+        assert (group / "cpu.max").read_text() == "40000 100000"
         assert share.effective_pct() == 40.0
     finally:
         share.close()

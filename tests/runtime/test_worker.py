@@ -19,7 +19,7 @@ import pytest
 
 from runtime.transport import Channel, Message, clock_ns, encode, machine
 from runtime.transport_arena import Arena
-from runtime.worker import WorkerSpec
+from runtime.worker_spec import WorkerSpec
 from tests.runtime.cluster import (
     CHOOSY,
     IN_PLACE,
