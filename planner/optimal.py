@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
 from planner.graft import graft
@@ -33,7 +35,7 @@ from planner.programs import (
     model_part,
     network_of,
     one_stage_program,
-    paths_of,
+    plan_in,
 )
 from planner.supervision import supervise
 from solver.facilities import Pattern
@@ -41,18 +43,22 @@ from solver.one_stage import solve_one_stage
 from solver.outcome import Limit, Outcome, Report, Status, Watch, outcome_of, relative_gap
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
-from solver.route_bound import RouteBound
+from solver.route_bound import RouteBound, RoutePath
 from solver.route_choice import choose_paths
 from solver.route_graph import route_graph
+from solver.route_repairs import Repairs
+from solver.routes import Network
 from solver.steps import common_step, round_up
 
-# The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too. What
-# is left is for 5.3: its bound, and a choice among its paths.
-ONE_STAGE = 0.85
+# The part of a model's time for 5.2: for `optimal-one` all but a look at the bound on every plan, and for
+# `optimal` enough for an answer, which 5.3 goes on from.
+ONLY_ONE_STAGE, ONE_STAGE = 0.85, 0.3
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
-# Bounding and choosing take turns, each with such a part of the time left.
-BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
+# Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
+# left. Paths known so far are chosen from where there are at most so many classes.
+BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.3, 0.3, 12
+REPAIRS, FEW_CLASSES = 100, 30
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
@@ -197,7 +203,8 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = _price(part, board.drafts[part.model]) if any_number else math.inf
-        _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
+        share = ONE_STAGE if any_number else ONLY_ONE_STAGE
+        _one_stage(part, settings, left * weight * share, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         if board.look is not None:
@@ -333,43 +340,98 @@ def _any_number(
     bound.sweep(watch)
     if not choosing:
         return best, watch.lower_bound
-    for path in paths_of(part, graph, best):
-        bound.add(path)
-    for _ in range(TURNS):
-        if watch.over:
-            break
-        bounding = _watch(settings, watch.remaining_s * BOUNDING, report)
-        bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-        bound.run(bounding)
-        watch.update(lower_bound=bounding.lower_bound)
-        if watch.over or len(graph.load) < len(part.demands):  # its classes are several of ours
-            continue
-        best = _chosen(part, bound, best, watch, settings)
-    return best, watch.lower_bound
+    return _Turns(part, settings, board, watch, report, network, bound, best).run(), watch.lower_bound
 
 
-def _chosen(part: ModelPart, bound: RouteBound, best: Draft, watch: Watch, settings: PlanSettings) -> Draft:
-    """A plan from the bound's paths if it is cheaper than `best`; what is proven on the way is noted."""
-    watch.update(phase="choosing routes")
-    price = _price(part, best)
-    cutoff = price - bound.step * (1 - 1e-6) if bound.step > 0 else price * (1 - 1e-6)
-    choice = choose_paths(
-        bound,
-        cutoff,
-        watch,
-        time_limit_s=watch.remaining_s * CHOOSING,
-        threads=settings.threads,
-        seed=settings.seed,
-    )
-    # A plan is above the cutoff, or not below what was proven of the others (up to HiGHS' tolerance).
-    proven = min(choice.lower_bound * (1 - 1e-6), price)
-    watch.update(lower_bound=min(round_up(proven, bound.step), price))
-    if choice.paths:
-        found = draft_of_paths(part, bound.graph, choice.paths)
-        if _price(part, found) < price * (1 - 1e-9):
-            best = found
-            watch.update(objective=_price(part, best))
-    return best
+class _Turns:
+    """Program 5.3 of one model: the bound is raised, plans are looked for and goals are tried, by turns."""
+
+    def __init__(
+        self,
+        part: ModelPart,
+        settings: PlanSettings,
+        board: _Scoreboard,
+        watch: Watch,
+        report: Report,
+        network: Network,
+        bound: RouteBound,
+        best: Draft,
+    ) -> None:
+        self.part, self.settings, self.board, self.watch, self.report = part, settings, board, watch, report
+        self.bound, self.best = bound, best
+        # The bound may be of condensed classes, several of ours each; plans are of ours.
+        self.full = bound.graph.spread(network)
+        condensed = np.zeros(len(self.full.load), dtype=np.intp)
+        condensed[self.full.class_of] = bound.graph.class_of
+        self.repairs = Repairs(
+            graph=self.full,
+            plan=plan_in(part, self.full, best),
+            arcs=bound.alive,
+            prices_of=lambda classes: self.bound.guide[condensed[classes]],
+            step=bound.step,
+            seed=settings.seed,
+            threads=settings.threads,
+            keep=self._keep,
+        )
+
+    def run(self) -> Draft:
+        """The best plan found; what was proven is told to the watch."""
+        watch, bound = self.watch, self.bound
+        for path, _ in self.repairs.plan if self.full is bound.graph else []:
+            bound.add(path)
+        for _ in range(TURNS):
+            if watch.over:
+                break
+            before = watch.lower_bound
+            bounding = _watch(self.settings, watch.remaining_s * BOUNDING, self.report)
+            bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
+            bound.run(bounding)
+            watch.update(lower_bound=bounding.lower_bound)
+            self.repairs.arcs = bound.alive
+            better = self.repairs.improve(watch, REPAIRS, watch.remaining_s * REPAIRING)
+            if not watch.over and self.full is bound.graph:
+                self._choose()
+            if not better and watch.lower_bound <= before and bound.done:
+                self.repairs.improve(watch, REPAIRS)
+        return self.best
+
+    def _keep(self, plan: list[tuple[RoutePath, float]]) -> None:
+        self._take(draft_of_paths(self.part, self.full, plan))
+
+    def _take(self, found: Draft) -> None:
+        price = _price(self.part, found)
+        if price < _price(self.part, self.best) * (1 - 1e-9):
+            self.best = self.board.keep(self.part.model, found)
+            self.watch.update(objective=price)
+
+    def _choose(self) -> None:
+        """A plan from the bound's paths, or the proof that there is none of at most a price.
+
+        The bound itself is tried first: few arcs can be in a plan as cheap as that.
+        """
+        watch, step = self.watch, self.bound.step
+        price = _price(self.part, self.best)
+        least = price - step * (1 - 1e-6) if step > 0 else price * (1 - 1e-6)
+        goals = dict.fromkeys([min(watch.lower_bound + 0.5 * step, least), least]) if step > 0 else [least]
+        for goal in goals:
+            watch.update(phase="choosing routes")
+            if watch.over:
+                return
+            choice = choose_paths(
+                self.bound,
+                goal,
+                watch,
+                known=goal == least and len(self.full.load) <= FEW_CLASSES,
+                time_limit_s=watch.remaining_s * CHOOSING,
+                threads=self.settings.threads,
+                seed=self.settings.seed,
+            )
+            # A plan is above the goal, or not below what was proven of the others (up to HiGHS' tolerance).
+            proven = min(choice.lower_bound * (1 - 1e-6), goal * (1 + 1e-6))
+            watch.update(lower_bound=min(round_up(proven, step), price))
+            if choice.paths:
+                self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
+                return
 
 
 def _price(part: ModelPart, draft: Draft) -> float:

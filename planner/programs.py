@@ -175,6 +175,35 @@ def paths_of(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[RoutePath
     return sorted(found, key=lambda path: (path.k, path.arcs))
 
 
+def plan_in(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[tuple[RoutePath, float]]:
+    """The draft's routes as paths of the graph, of which every class is one of the part's.
+
+    A stage that the graph has left out is replaced by one no slower, as cheaply as may be: the plan may
+    become dearer than the draft.
+    """
+    class_of = {
+        fragment: int(graph.class_of[k])
+        for k, demand in enumerate(part.demands)
+        for fragment in demand.members
+    }
+    load = [0.0] * len(draft.stages)
+    fragment_load = {fragment: demand.load_rps for demand in part.demands for fragment in demand.members}
+    for route in draft.routes:
+        for number in route.stages:
+            load[number] += fragment_load[route.fragment] * route.fraction
+    arcs = []
+    for stage, carried in zip(draft.stages, load, strict=True):
+        options = part.menu.options(stage.start, stage.end)
+        time_ms = float(options.time_ms[np.flatnonzero(options.column == stage.column)[0]])
+        arcs.append(graph.cheapest(stage.start, stage.end, time_ms, carried))
+    shares: defaultdict[RoutePath, float] = defaultdict(float)
+    for route in draft.routes:
+        k = class_of[route.fragment]
+        path = RoutePath(k=k, arcs=tuple(arcs[number] for number in route.stages))
+        shares[path] += fragment_load[route.fragment] * route.fraction / float(graph.load[k])
+    return sorted(shares.items(), key=lambda one: (one[0].k, one[0].arcs))
+
+
 def _draft(part: ModelPart, taken: Sequence[tuple[int, int, list[Step]]]) -> Draft:
     """Stages and routes for (fragment, its class, the stages it passes); equal stages are one."""
     load: defaultdict[Step, list[float]] = defaultdict(list)

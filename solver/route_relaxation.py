@@ -31,7 +31,7 @@ MORE_PATHS, NEAR = 8, 0.05
 # Where paths are looked for: so far from the optimum's own prices towards the best known.
 SMOOTHINGS = (0.6, 0.0)
 # Rounds for one set of arcs, which may end before the optimum; every so many, so many paths a class are kept.
-ROUNDS, THINNING, MOST_LIVE = 12, 6, 40
+ROUNDS, THINNING, MOST_LIVE = 4, 3, 40
 # HiGHS' tolerances. The prices are made to keep to every arc's price afterwards.
 TOLERANCE = 1e-5
 
