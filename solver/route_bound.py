@@ -152,7 +152,8 @@ class RouteBound:
         """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
         active = np.flatnonzero(self._active)
         left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
-        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), center, watch)
+        centers = (self.prices, center)
+        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), centers, watch)
         if solved is None:
             return None
         self.relaxed = solved.value

@@ -13,7 +13,7 @@ optimal duals, since corners make poor prices for arcs and paths that are not th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import highspy
@@ -78,13 +78,19 @@ class RouteRelaxation:
         self._known = {path: None for path in self._known if gone.isdisjoint(path.arcs)}
         self._live = {path: None for path in self._live if gone.isdisjoint(path.arcs)}
 
-    def solve(self, arcs: Indices, close: float, center: Floats, watch: Watch) -> Relaxed | None:
+    def solve(self, arcs: Indices, close: float, centers: Sequence[Floats], watch: Watch) -> Relaxed | None:
         """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted.
 
-        `center` [K, E] are good prices: paths are looked for between the best known and the optimum's own.
+        `centers`, [K, E] each, are good prices: paths are looked for between the best known and the
+        optimum's own.
         """
         graph = self._graph
-        value, best = -np.inf, np.ascontiguousarray(center[:, arcs])
+        value, best = -np.inf, np.ascontiguousarray(centers[0][:, arcs])
+        for center in centers:
+            routing = graph.routing(center, arcs)
+            if (total := float(routing.distances.sum())) > value:
+                value, best = total, np.ascontiguousarray(center[:, arcs])
+                self._take_in(routing, arcs, best)
         optimum = np.inf
         for number in range(ROUNDS):
             solved = self._solve_known(arcs, watch)
