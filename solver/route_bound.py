@@ -45,7 +45,8 @@ ROUND_SWEEPS, ROUND_STRIDE = 4, 0.6
 # that is more; what is missing to a goal matters from there on.
 CLOSE, CLOSE_PART = 2e-3, 0.1
 MATTERS = 1e-3
-ROUNDS = 500
+# Rounds; those of the relaxation in each, which are twice as many once nothing has come of one.
+ROUNDS, FEWEST_ROUNDS, MOST_ROUNDS = 500, 4, 32
 # What sums of prices in single precision may be wrong by, generously.
 SINGLE = 2e-5
 
@@ -71,6 +72,7 @@ class RouteBound:
         self.alive = graph.everything
         self.relaxation = RouteRelaxation(graph)
         self._active = np.zeros(len(graph.tail), dtype=bool)
+        self._rounds = FEWEST_ROUNDS
 
     @property
     def paths(self) -> list[RoutePath]:
@@ -104,7 +106,9 @@ class RouteBound:
         self._begin(watch)
         if watch.over:
             return
+        self._rounds = FEWEST_ROUNDS
         for _ in range(ROUNDS):
+            before = (self.value, int(self._active.sum()))
             own = self._relax(rest, watch)
             if own is None or watch.over:
                 return
@@ -116,6 +120,8 @@ class RouteBound:
                 return
             if watch.over:
                 return
+            if self.value <= before[0] and int(self._active.sum()) <= before[1]:
+                self._rounds = min(2 * self._rounds, MOST_ROUNDS)
 
     def useful(self, most: float, watch: Watch) -> Indices:
         """Arcs that a plan of at most this price (below the watch's objective) may use."""
@@ -153,7 +159,8 @@ class RouteBound:
         active = np.flatnonzero(self._active)
         left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
         centers = (self.prices, center)
-        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), centers, watch)
+        close = max(CLOSE, CLOSE_PART * left)
+        solved = self.relaxation.solve(active, close, centers, watch, rounds=self._rounds)
         if solved is None:
             return None
         self.relaxed = solved.value
