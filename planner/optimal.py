@@ -59,6 +59,8 @@ GRAFT = 0.4
 # left. Paths known so far are chosen from where there are at most so many classes.
 BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.3, 0.3, 12
 REPAIRS, FEW_CLASSES = 100, 30
+# Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
+MOST_SPREAD = 10_000_000
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
@@ -338,6 +340,9 @@ def _any_number(
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
     bound.sweep(watch)
+    if choosing and len(network.load) * len(graph.tail) > MOST_SPREAD:
+        bound.run(watch)
+        return best, watch.lower_bound
     if not choosing:
         return best, watch.lower_bound
     return _Turns(part, settings, board, watch, report, network, bound, best).run(), watch.lower_bound
