@@ -57,7 +57,7 @@ ONLY_ONE_STAGE, ONE_STAGE = 0.85, 0.3
 GRAFT = 0.4
 # Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
 # left. Paths known so far are chosen from where there are at most so many classes.
-BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.3, 0.3, 12
+BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.5, 0.3, 12
 REPAIRS, FEW_CLASSES = 100, 30
 # Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
 MOST_SPREAD = 10_000_000

@@ -43,9 +43,15 @@ def alone(graph: RouteGraph) -> list[Part]:
     return [(RoutePath(k=k, arcs=routing.cheapest(k, 20)[0]), 1.0) for k in range(len(graph.load))]
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_solved_again_a_plan_gets_cheaper_and_stays_a_plan(seed: int) -> None:
+def test_solved_again_a_plan_gets_cheaper_and_stays_a_plan(
+    seed: int, few: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part, _, graph, best = case(seed)
+    if few:  # the others' stages may move all the same
+        monkeypatch.setattr("solver.route_repairs.SIZE", 2)
+        monkeypatch.setattr("solver.route_repairs.MOST", 2)
     bound = RouteBound(graph, 10.0)
     bound.sweep(Watch())
     plans: list[list[Part]] = []
@@ -60,11 +66,13 @@ def test_solved_again_a_plan_gets_cheaper_and_stays_a_plan(seed: int) -> None:
         keep=plans.append,
     )
     prices = [repairs.price]
-    repairs.improve(Watch(time_limit_s=20), 4)
+    repairs.improve(Watch(time_limit_s=20), 8 if few else 2)
     prices += [price_of(graph, plan) for plan in plans]
     assert prices == sorted(prices, reverse=True)
-    # All classes choose together here, so that what is found is the best.
-    assert repairs.price == pytest.approx(best)
+    assert len(plans) > 0 or prices[0] == pytest.approx(best)
+    assert repairs.price >= best * (1 - 1e-6)
+    # Where all classes choose together, what is found is the best.
+    assert few or repairs.price == pytest.approx(best)
     for plan in plans:
         served = np.zeros(len(graph.load))
         for path, fraction in plan:
