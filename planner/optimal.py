@@ -50,9 +50,9 @@ from solver.route_repairs import Repairs
 from solver.routes import Network
 from solver.steps import common_step, round_up
 
-# The part of a model's time for 5.2: for `optimal-one` all but a look at the bound on every plan, and for
-# `optimal` enough for an answer, which 5.3 goes on from.
-ONLY_ONE_STAGE, ONE_STAGE = 0.85, 0.3
+# The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
+# is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper.
+ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
 # Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
@@ -205,8 +205,7 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = _price(part, board.drafts[part.model]) if any_number else math.inf
-        share = ONE_STAGE if any_number else ONLY_ONE_STAGE
-        _one_stage(part, settings, left * weight * share, board, enough)
+        _one_stage(part, settings, left * weight, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         if board.look is not None:
@@ -270,11 +269,11 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
 
 
 def _one_stage(
-    part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard, enough: float
+    part: ModelPart, settings: PlanSettings, time_s: float, board: _Scoreboard, enough: float
 ) -> None:
-    """The best answer to 5.2 found, and what is proven of it, onto the board.
+    """The best answer to 5.2 found in its part of the time, and what is proven of it, onto the board.
 
-    The search ends once its bound is `enough`.
+    The search ends once its bound is `enough`, or a part of the time has passed and its answer is dearer.
     """
     program = one_stage_program(part)
 
@@ -287,8 +286,11 @@ def _one_stage(
     def pointless() -> bool:
         return watch.lower_bound >= enough * (1 - 1e-9)
 
-    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless())
-    watch = _watch(stopping, time_limit_s, report)
+    def behind() -> bool:
+        return watch.elapsed_s > ONE_STAGE_BEHIND * time_s and watch.objective > enough * (1 + 1e-9)
+
+    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless() or behind())
+    watch = _watch(stopping, ONE_STAGE * time_s, report)
     board.watches[part.model] = watch
     answer = solve_one_stage(
         program.facilities, watch=watch, threads=settings.threads, seed=settings.seed, keep=keep
@@ -298,6 +300,9 @@ def _one_stage(
     if pointless() and not watch.closed:
         detail = "no answer to this program is cheaper than the plan at hand"
         outcome = replace(outcome, limit=Limit.ROUNDS, detail=detail)
+    elif behind() and not settings.stopped:
+        detail = "the plan at hand is cheaper, and the rest of the time is for programs with more stages"
+        outcome = replace(outcome, limit=Limit.TIME, detail=detail)
     else:
         board.note(watch)
     board.outcomes[part.model] = outcome
