@@ -20,34 +20,27 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
 from planner.graft import graft
 from planner.gslice import gslice_plus
-from planner.menu import Menu
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
     ModelPart,
     draft_of,
-    draft_of_paths,
     model_part,
     network_of,
     one_stage_program,
-    plan_in,
 )
+from planner.route_turns import RouteTurns, price_at
 from planner.supervision import supervise
 from solver.facilities import Pattern
 from solver.one_stage import solve_one_stage
 from solver.outcome import Limit, Outcome, Report, Status, Watch, outcome_of, relative_gap
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
-from solver.route_bound import RouteBound, RoutePath
-from solver.route_choice import choose_paths
+from solver.route_bound import RouteBound
 from solver.route_graph import route_graph
-from solver.route_repairs import Repairs
-from solver.routes import Network
 from solver.steps import common_step, round_up
 
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
@@ -55,10 +48,6 @@ from solver.steps import common_step, round_up
 ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
-# Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
-# left. Paths known so far are chosen from where there are at most so many classes.
-BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.5, 0.3, 12
-REPAIRS, FEW_CLASSES = 100, 30
 # Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
 MOST_SPREAD = 10_000_000
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
@@ -99,8 +88,8 @@ class _Scoreboard:
 
     def keep(self, model: str, draft: Draft) -> Draft:
         """The cheaper of this draft and the best so far."""
-        price = _price_at(self.problem.menus[model], draft)
-        if model not in self.drafts or price < _price_at(self.problem.menus[model], self.drafts[model]):
+        price = price_at(self.problem.menus[model], draft)
+        if model not in self.drafts or price < price_at(self.problem.menus[model], self.drafts[model]):
             self.drafts[model] = draft
             self._objective[model] = min(self._objective[model], price)
         return self.drafts[model]
@@ -198,13 +187,13 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
     heuristic = graft(problem, _hurried(settings), lambda report: board.tell_all(report.phase))
     warm = {model: board.keep(model, draft) for model, draft in _by_model(problem, heuristic).items()}
     for part in parts:
-        board.tell(part.model, "graft", _price(part, warm[part.model]), 0.0)
+        board.tell(part.model, "graft", price_at(part.menu, warm[part.model]), 0.0)
     for position, part in enumerate(parts):
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
-        enough = _price(part, board.drafts[part.model]) if any_number else math.inf
+        enough = price_at(part.menu, board.drafts[part.model]) if any_number else math.inf
         _one_stage(part, settings, left * weight, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
@@ -222,7 +211,7 @@ def _try_fluid(part: ModelPart, settings: PlanSettings, ends: float, board: _Sco
     if found is not None:
         draft = board.keep(part.model, found[0])
         step = common_step(set(part.menu.prices.tolist()))
-        board.tell(part.model, "fluid", _price(part, draft), round_up(found[1], step))
+        board.tell(part.model, "fluid", price_at(part.menu, draft), round_up(found[1], step))
 
 
 def _hurried(settings: PlanSettings) -> PlanSettings:
@@ -257,14 +246,14 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
         step = common_step(set(problem.menus[model].prices.tolist()))
         drafts[model] = board.keep(model, draft)
         bounds.append(round_up(bound, step))
-        board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
+        board.tell(model, "fluid", price_at(problem.menus[model], draft), bounds[-1])
     left = limit - time.perf_counter()
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
             menu = problem.menus[model]
             drafts[model] = board.keep(model, draft)
-            board.tell(model, "graft", _price_at(menu, drafts[model]), 0.0)
+            board.tell(model, "graft", price_at(menu, drafts[model]), 0.0)
     return _joined(list(drafts.values()), math.fsum(bounds), {"classes": len(classes)})
 
 
@@ -331,7 +320,7 @@ def _any_number(
     network = network_of(part)
     if network is None:
         return best, 0.0
-    price = _price(part, best)
+    price = price_at(part.menu, best)
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
@@ -350,106 +339,17 @@ def _any_number(
         return best, watch.lower_bound
     if not choosing:
         return best, watch.lower_bound
-    return _Turns(part, settings, board, watch, report, network, bound, best).run(), watch.lower_bound
-
-
-class _Turns:
-    """Program 5.3 of one model: the bound is raised, plans are looked for and goals are tried, by turns."""
-
-    def __init__(
-        self,
-        part: ModelPart,
-        settings: PlanSettings,
-        board: _Scoreboard,
-        watch: Watch,
-        report: Report,
-        network: Network,
-        bound: RouteBound,
-        best: Draft,
-    ) -> None:
-        self.part, self.settings, self.board, self.watch, self.report = part, settings, board, watch, report
-        self.bound, self.best = bound, best
-        # The bound may be of condensed classes, several of ours each; plans are of ours.
-        self.full = bound.graph.spread(network)
-        condensed = np.zeros(len(self.full.load), dtype=np.intp)
-        condensed[self.full.class_of] = bound.graph.class_of
-        self.repairs = Repairs(
-            graph=self.full,
-            plan=plan_in(part, self.full, best),
-            arcs=bound.alive,
-            prices_of=lambda classes: self.bound.guide[condensed[classes]],
-            step=bound.step,
-            seed=settings.seed,
-            threads=settings.threads,
-            keep=self._keep,
-        )
-
-    def run(self) -> Draft:
-        """The best plan found; what was proven is told to the watch."""
-        watch, bound = self.watch, self.bound
-        for path, _ in self.repairs.plan if self.full is bound.graph else []:
-            bound.add(path)
-        for _ in range(TURNS):
-            if watch.over:
-                break
-            before = watch.lower_bound
-            bounding = _watch(self.settings, watch.remaining_s * BOUNDING, self.report)
-            bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-            bound.run(bounding)
-            watch.update(lower_bound=bounding.lower_bound)
-            self.repairs.arcs = bound.alive
-            better = self.repairs.improve(watch, REPAIRS, watch.remaining_s * REPAIRING)
-            if not watch.over and self.full is bound.graph:
-                self._choose()
-            if not better and watch.lower_bound <= before and bound.done:
-                self.repairs.improve(watch, REPAIRS)
-        return self.best
-
-    def _keep(self, plan: list[tuple[RoutePath, float]]) -> None:
-        self._take(draft_of_paths(self.part, self.full, plan))
-
-    def _take(self, found: Draft) -> None:
-        price = _price(self.part, found)
-        if price < _price(self.part, self.best) * (1 - 1e-9):
-            self.best = self.board.keep(self.part.model, found)
-            self.watch.update(objective=price)
-
-    def _choose(self) -> None:
-        """A plan from the bound's paths, or the proof that there is none of at most a price.
-
-        The bound itself is tried first: few arcs can be in a plan as cheap as that.
-        """
-        watch, step = self.watch, self.bound.step
-        price = _price(self.part, self.best)
-        least = price - step * (1 - 1e-6) if step > 0 else price * (1 - 1e-6)
-        goals = dict.fromkeys([min(watch.lower_bound + 0.5 * step, least), least]) if step > 0 else [least]
-        for goal in goals:
-            watch.update(phase="choosing routes")
-            if watch.over:
-                return
-            choice = choose_paths(
-                self.bound,
-                goal,
-                watch,
-                known=goal == least and len(self.full.load) <= FEW_CLASSES,
-                time_limit_s=watch.remaining_s * CHOOSING,
-                threads=self.settings.threads,
-                seed=self.settings.seed,
-            )
-            # A plan is above the goal, or not below what was proven of the others (up to HiGHS' tolerance).
-            proven = min(choice.lower_bound * (1 - 1e-6), goal * (1 + 1e-6))
-            watch.update(lower_bound=min(round_up(proven, step), price))
-            if choice.paths:
-                self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
-                return
-
-
-def _price(part: ModelPart, draft: Draft) -> float:
-    return _price_at(part.menu, draft)
-
-
-def _price_at(menu: Menu, draft: Draft) -> float:
-    return math.fsum(stage.instances * float(menu.prices[stage.column]) for stage in draft.stages)
+    turns = RouteTurns(
+        part=part,
+        settings=settings,
+        network=network,
+        bound=bound,
+        best=best,
+        keep=lambda draft: board.keep(part.model, draft),
+        watch=watch,
+        watch_for=lambda time_limit_s: _watch(settings, time_limit_s, report),
+    )
+    return turns.run(), watch.lower_bound
 
 
 def _by_model(problem: Problem, draft: Draft) -> dict[str, Draft]:

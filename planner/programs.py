@@ -144,37 +144,6 @@ def draft_of_paths(part: ModelPart, graph: RouteGraph, paths: Sequence[tuple[Rou
     return _draft_over(part, load, taken)
 
 
-def paths_of(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[RoutePath]:
-    """The draft's routes as paths of the graph, those that can be found in it."""
-    class_of = {
-        fragment: int(graph.class_of[k])
-        for k, demand in enumerate(part.demands)
-        for fragment in demand.members
-    }
-    arcs: list[int | None] = []
-    for stage in draft.stages:
-        options = part.menu.options(stage.start, stage.end)
-        option = np.flatnonzero(options.column == stage.column)
-        arcs.append(
-            graph.find(
-                stage.start,
-                stage.end,
-                float(options.time_ms[option[0]]),
-                float(options.capacity_rps[option[0]]),
-                float(options.price[option[0]]),
-            )
-            if len(option)
-            else None
-        )
-    found = set()
-    for route in draft.routes:
-        passed = [arcs[number] for number in route.stages]
-        known = tuple(arc for arc in passed if arc is not None)
-        if len(known) == len(passed):
-            found.add(RoutePath(k=class_of[route.fragment], arcs=known))
-    return sorted(found, key=lambda path: (path.k, path.arcs))
-
-
 def plan_in(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[tuple[RoutePath, float]]:
     """The draft's routes as paths of the graph, of which every class is one of the part's.
 

@@ -23,16 +23,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.route_arcs import useful_arcs
 from solver.routes import EPSILON, Floats, Indices, Network
-from solver.steps import common_step
 
 # In single or in double precision.
 Prices = NDArray[np.floating]
 
 # Pairs of an arc and a class beyond which nothing is tried.
 MOST_PAIRS = 2_000_000
-# Price steps of an arc up to which any mix of others is held against it.
-MOST_UNITS = 1_000
 # Classes kept, ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to
 # which a search for paths takes some tenths of a second.
 MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 60, 800, 100, 100_000_000
@@ -122,27 +120,12 @@ class RouteGraph:
         """Whether these arcs keep to the class's budget, to the last bit and not only in ticks."""
         return float(self.time[list(arcs)].sum()) <= float(self.budget[k]) * (1 + EPSILON)
 
-    def find(self, tail: int, head: int, time: float, capacity: float, price: float) -> int | None:
-        """An arc that does what one with these numbers does, at no higher price."""
-        arcs = np.arange(self.leaving[tail], self.leaving[tail + 1])
-        arcs = arcs[self.head[arcs] == head]
-        enough = np.minimum(capacity, self._most_load(arcs))
-        good = arcs[
-            (self.time[arcs] <= time * (1 + EPSILON))
-            & (self.capacity[arcs] >= enough * (1 - EPSILON))
-            & (self.price[arcs] <= price * (1 + EPSILON))
-        ]
-        return int(good[0]) if len(good) else None
-
     def cheapest(self, tail: int, head: int, time: float, load: float) -> int:
         """The arc of at most this time whose instances for a load cost least."""
         arcs = np.arange(self.leaving[tail], self.leaving[tail + 1])
         arcs = arcs[(self.head[arcs] == head) & (self.time[arcs] <= time * (1 + EPSILON))]
         instances = np.maximum(1.0, np.ceil(load / self.capacity[arcs] - EPSILON))
         return int(arcs[(instances * self.price[arcs]).argmin()])
-
-    def _most_load(self, arcs: Indices) -> Floats:
-        return self.load @ self.able[:, arcs]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -310,7 +293,7 @@ def route_graph(network: Network) -> RouteGraph | None:
     """The reduced graph; None where it stays too large to be searched."""
     network, class_of = _condensed(network)
     least = _least_times(network)
-    kept = _useful_arcs(network, least)
+    kept = useful_arcs(network, least)
     tail, head, time = network.tail[kept], network.head[kept], network.time[kept]
     size = len(kept) * len(network.load)
     if size > MOST_PAIRS:
@@ -385,55 +368,3 @@ def _least_times(network: Network) -> Floats:
         for arc in range(network.leaving[cut], network.leaving[cut + 1]):
             np.minimum(least[cut], network.time[arc] + least[network.head[arc]], out=least[cut])
     return least
-
-
-def _useful_arcs(network: Network, least: Floats) -> Indices:
-    """Arcs that some class can use in time and that whole instances of others do not replace."""
-    step = common_step(np.unique(network.price).tolist())
-    kept = []
-    for cut in range(network.depth):
-        classes = np.flatnonzero(network.entry <= cut)
-        if not len(classes):
-            continue
-        spare = network.budget[classes] * (1 + EPSILON) - least[network.entry[classes], cut]
-        order = np.argsort(spare)
-        spare, load = spare[order], network.load[classes][order]
-        # carried[n]: the load of all classes but the n with the least to spare.
-        carried = np.concatenate([np.cumsum(load[::-1])[::-1], [0.0]])
-        arcs = np.arange(network.leaving[cut], network.leaving[cut + 1])
-        for head in np.unique(network.head[arcs]).tolist():
-            among = arcs[network.head[arcs] == head]
-            needed = network.time[among] + least[head, network.depth]
-            most_load = carried[np.searchsorted(spare, needed * (1 - EPSILON))]
-            kept.append(among[unbeaten(network, among, most_load, step)])
-    return np.concatenate([*kept, np.zeros(0, dtype=np.intp)]).astype(np.intp)
-
-
-def unbeaten(network: Network, arcs: Indices, most_load: Floats, step: float) -> Indices:
-    """Positions of the arcs that no whole instances of others replace; of equals the first.
-
-    No arc carries more than its `most_load`. Prices are multiples of `step`; where that is 0, only several
-    instances of the same other arc are looked at.
-    """
-    time, capacity, price = network.time[arcs], network.capacity[arcs], network.price[arcs]
-    worth = np.minimum(capacity, most_load) * (1 - EPSILON)
-    units = np.rint(price / step).astype(np.intp) if step > 0 else np.zeros(len(arcs), dtype=np.intp)
-    combined = step > 0 and len(arcs) > 0 and int(units.max()) <= MOST_UNITS
-    # best[u]: the most that arcs looked at so far carry for u steps.
-    best = np.zeros(int(units.max()) + 1 if combined else 0)
-    kept: list[int] = []
-    for arc in np.lexsort((-capacity, price, time)).tolist():
-        if most_load[arc] <= 0:
-            continue
-        if combined:
-            spent, carries = int(units[arc]), float(capacity[arc])
-            if best[spent] >= worth[arc]:
-                continue
-            for most in range(spent, len(best)):
-                best[most] = max(best[most], best[most - spent] + carries)
-        else:
-            copies = np.floor(price[arc] * (1 + EPSILON) / price[kept])
-            if (copies * capacity[kept]).max(initial=0.0) >= worth[arc]:
-                continue
-        kept.append(arc)
-    return np.array(sorted(kept), dtype=np.intp)

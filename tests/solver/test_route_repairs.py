@@ -12,9 +12,10 @@ from planner.problem import PlanSettings
 from planner.programs import ModelPart, draft_of_paths, model_part, network_of, plan_in
 from planner.workload import Workload
 from solver.outcome import Watch
+from solver.route_arcs import unbeaten
 from solver.route_bound import RouteBound, RoutePath
 from solver.route_choice import all_paths, share_out
-from solver.route_graph import RouteGraph, route_graph, unbeaten
+from solver.route_graph import RouteGraph, route_graph
 from solver.route_repairs import Part, Repairs, carried_by, price_of
 from solver.routes import Network
 from tests.profiles import make_profile, make_workload
