@@ -24,17 +24,15 @@ from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
 from planner.graft import graft
 from planner.gslice import gslice_plus
-from planner.menu import Menu
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
     ModelPart,
     draft_of,
-    draft_of_paths,
     model_part,
     network_of,
     one_stage_program,
-    paths_of,
 )
+from planner.route_turns import RouteTurns, price_at
 from planner.supervision import supervise
 from solver.facilities import Pattern
 from solver.one_stage import solve_one_stage
@@ -42,17 +40,16 @@ from solver.outcome import Limit, Outcome, Report, Status, Watch, outcome_of, re
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
 from solver.route_bound import RouteBound
-from solver.route_choice import choose_paths
 from solver.route_graph import route_graph
 from solver.steps import common_step, round_up
 
-# The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too. What
-# is left is for 5.3: its bound, and a choice among its paths.
-ONE_STAGE = 0.85
+# The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
+# is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper.
+ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
-# Bounding and choosing take turns, each with such a part of the time left.
-BOUNDING, CHOOSING, TURNS = 0.5, 0.6, 6
+# Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
+MOST_SPREAD = 10_000_000
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
@@ -91,8 +88,8 @@ class _Scoreboard:
 
     def keep(self, model: str, draft: Draft) -> Draft:
         """The cheaper of this draft and the best so far."""
-        price = _price_at(self.problem.menus[model], draft)
-        if model not in self.drafts or price < _price_at(self.problem.menus[model], self.drafts[model]):
+        price = price_at(self.problem.menus[model], draft)
+        if model not in self.drafts or price < price_at(self.problem.menus[model], self.drafts[model]):
             self.drafts[model] = draft
             self._objective[model] = min(self._objective[model], price)
         return self.drafts[model]
@@ -190,14 +187,14 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
     heuristic = graft(problem, _hurried(settings), lambda report: board.tell_all(report.phase))
     warm = {model: board.keep(model, draft) for model, draft in _by_model(problem, heuristic).items()}
     for part in parts:
-        board.tell(part.model, "graft", _price(part, warm[part.model]), 0.0)
+        board.tell(part.model, "graft", price_at(part.menu, warm[part.model]), 0.0)
     for position, part in enumerate(parts):
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
-        enough = _price(part, board.drafts[part.model]) if any_number else math.inf
-        _one_stage(part, settings, left * weight * ONE_STAGE, board, enough)
+        enough = price_at(part.menu, board.drafts[part.model]) if any_number else math.inf
+        _one_stage(part, settings, left * weight, board, enough)
         best = board.drafts[part.model]
         best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
         if board.look is not None:
@@ -214,7 +211,7 @@ def _try_fluid(part: ModelPart, settings: PlanSettings, ends: float, board: _Sco
     if found is not None:
         draft = board.keep(part.model, found[0])
         step = common_step(set(part.menu.prices.tolist()))
-        board.tell(part.model, "fluid", _price(part, draft), round_up(found[1], step))
+        board.tell(part.model, "fluid", price_at(part.menu, draft), round_up(found[1], step))
 
 
 def _hurried(settings: PlanSettings) -> PlanSettings:
@@ -249,23 +246,23 @@ def _many(problem: Problem, settings: PlanSettings, board: _Scoreboard) -> Draft
         step = common_step(set(problem.menus[model].prices.tolist()))
         drafts[model] = board.keep(model, draft)
         bounds.append(round_up(bound, step))
-        board.tell(model, "fluid", _price_at(problem.menus[model], draft), bounds[-1])
+        board.tell(model, "fluid", price_at(problem.menus[model], draft), bounds[-1])
     left = limit - time.perf_counter()
     if not settings.stopped and len(classes) * GRAFT_S_PER_CLASS <= left:
         rest = replace(settings, time_limit_s=left)
         for model, draft in _by_model(problem, graft(problem, rest, lambda _: None)).items():
             menu = problem.menus[model]
             drafts[model] = board.keep(model, draft)
-            board.tell(model, "graft", _price_at(menu, drafts[model]), 0.0)
+            board.tell(model, "graft", price_at(menu, drafts[model]), 0.0)
     return _joined(list(drafts.values()), math.fsum(bounds), {"classes": len(classes)})
 
 
 def _one_stage(
-    part: ModelPart, settings: PlanSettings, time_limit_s: float, board: _Scoreboard, enough: float
+    part: ModelPart, settings: PlanSettings, time_s: float, board: _Scoreboard, enough: float
 ) -> None:
-    """The best answer to 5.2 found, and what is proven of it, onto the board.
+    """The best answer to 5.2 found in its part of the time, and what is proven of it, onto the board.
 
-    The search ends once its bound is `enough`.
+    The search ends once its bound is `enough`, or a part of the time has passed and its answer is dearer.
     """
     program = one_stage_program(part)
 
@@ -278,8 +275,11 @@ def _one_stage(
     def pointless() -> bool:
         return watch.lower_bound >= enough * (1 - 1e-9)
 
-    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless())
-    watch = _watch(stopping, time_limit_s, report)
+    def behind() -> bool:
+        return watch.elapsed_s > ONE_STAGE_BEHIND * time_s and watch.objective > enough * (1 + 1e-9)
+
+    stopping = replace(settings, should_stop=lambda: settings.stopped or pointless() or behind())
+    watch = _watch(stopping, ONE_STAGE * time_s, report)
     board.watches[part.model] = watch
     answer = solve_one_stage(
         program.facilities, watch=watch, threads=settings.threads, seed=settings.seed, keep=keep
@@ -289,6 +289,9 @@ def _one_stage(
     if pointless() and not watch.closed:
         detail = "no answer to this program is cheaper than the plan at hand"
         outcome = replace(outcome, limit=Limit.ROUNDS, detail=detail)
+    elif behind() and not settings.stopped:
+        detail = "the plan at hand is cheaper, and the rest of the time is for programs with more stages"
+        outcome = replace(outcome, limit=Limit.TIME, detail=detail)
     else:
         board.note(watch)
     board.outcomes[part.model] = outcome
@@ -317,7 +320,7 @@ def _any_number(
     network = network_of(part)
     if network is None:
         return best, 0.0
-    price = _price(part, best)
+    price = price_at(part.menu, best)
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
@@ -331,53 +334,22 @@ def _any_number(
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
     bound.sweep(watch)
+    if choosing and len(network.load) * len(graph.tail) > MOST_SPREAD:
+        bound.run(watch)
+        return best, watch.lower_bound
     if not choosing:
         return best, watch.lower_bound
-    for path in paths_of(part, graph, best):
-        bound.add(path)
-    for _ in range(TURNS):
-        if watch.over:
-            break
-        bounding = _watch(settings, watch.remaining_s * BOUNDING, report)
-        bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-        bound.run(bounding)
-        watch.update(lower_bound=bounding.lower_bound)
-        if watch.over or len(graph.load) < len(part.demands):  # its classes are several of ours
-            continue
-        best = _chosen(part, bound, best, watch, settings)
-    return best, watch.lower_bound
-
-
-def _chosen(part: ModelPart, bound: RouteBound, best: Draft, watch: Watch, settings: PlanSettings) -> Draft:
-    """A plan from the bound's paths if it is cheaper than `best`; what is proven on the way is noted."""
-    watch.update(phase="choosing routes")
-    price = _price(part, best)
-    cutoff = price - bound.step * (1 - 1e-6) if bound.step > 0 else price * (1 - 1e-6)
-    choice = choose_paths(
-        bound,
-        cutoff,
-        watch,
-        time_limit_s=watch.remaining_s * CHOOSING,
-        threads=settings.threads,
-        seed=settings.seed,
+    turns = RouteTurns(
+        part=part,
+        settings=settings,
+        network=network,
+        bound=bound,
+        best=best,
+        keep=lambda draft: board.keep(part.model, draft),
+        watch=watch,
+        watch_for=lambda time_limit_s: _watch(settings, time_limit_s, report),
     )
-    # A plan is above the cutoff, or not below what was proven of the others (up to HiGHS' tolerance).
-    proven = min(choice.lower_bound * (1 - 1e-6), price)
-    watch.update(lower_bound=min(round_up(proven, bound.step), price))
-    if choice.paths:
-        found = draft_of_paths(part, bound.graph, choice.paths)
-        if _price(part, found) < price * (1 - 1e-9):
-            best = found
-            watch.update(objective=_price(part, best))
-    return best
-
-
-def _price(part: ModelPart, draft: Draft) -> float:
-    return _price_at(part.menu, draft)
-
-
-def _price_at(menu: Menu, draft: Draft) -> float:
-    return math.fsum(stage.instances * float(menu.prices[stage.column]) for stage in draft.stages)
+    return turns.run(), watch.lower_bound
 
 
 def _by_model(problem: Problem, draft: Draft) -> dict[str, Draft]:

@@ -144,35 +144,33 @@ def draft_of_paths(part: ModelPart, graph: RouteGraph, paths: Sequence[tuple[Rou
     return _draft_over(part, load, taken)
 
 
-def paths_of(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[RoutePath]:
-    """The draft's routes as paths of the graph, those that can be found in it."""
+def plan_in(part: ModelPart, graph: RouteGraph, draft: Draft) -> list[tuple[RoutePath, float]]:
+    """The draft's routes as paths of the graph, of which every class is one of the part's.
+
+    A stage that the graph has left out is replaced by one no slower, as cheaply as may be: the plan may
+    become dearer than the draft.
+    """
     class_of = {
         fragment: int(graph.class_of[k])
         for k, demand in enumerate(part.demands)
         for fragment in demand.members
     }
-    arcs: list[int | None] = []
-    for stage in draft.stages:
-        options = part.menu.options(stage.start, stage.end)
-        option = np.flatnonzero(options.column == stage.column)
-        arcs.append(
-            graph.find(
-                stage.start,
-                stage.end,
-                float(options.time_ms[option[0]]),
-                float(options.capacity_rps[option[0]]),
-                float(options.price[option[0]]),
-            )
-            if len(option)
-            else None
-        )
-    found = set()
+    load = [0.0] * len(draft.stages)
+    fragment_load = {fragment: demand.load_rps for demand in part.demands for fragment in demand.members}
     for route in draft.routes:
-        passed = [arcs[number] for number in route.stages]
-        known = tuple(arc for arc in passed if arc is not None)
-        if len(known) == len(passed):
-            found.add(RoutePath(k=class_of[route.fragment], arcs=known))
-    return sorted(found, key=lambda path: (path.k, path.arcs))
+        for number in route.stages:
+            load[number] += fragment_load[route.fragment] * route.fraction
+    arcs = []
+    for stage, carried in zip(draft.stages, load, strict=True):
+        options = part.menu.options(stage.start, stage.end)
+        time_ms = float(options.time_ms[np.flatnonzero(options.column == stage.column)[0]])
+        arcs.append(graph.cheapest(stage.start, stage.end, time_ms, carried))
+    shares: defaultdict[RoutePath, float] = defaultdict(float)
+    for route in draft.routes:
+        k = class_of[route.fragment]
+        path = RoutePath(k=k, arcs=tuple(arcs[number] for number in route.stages))
+        shares[path] += fragment_load[route.fragment] * route.fraction / float(graph.load[k])
+    return sorted(shares.items(), key=lambda one: (one[0].k, one[0].arcs))
 
 
 def _draft(part: ModelPart, taken: Sequence[tuple[int, int, list[Step]]]) -> Draft:

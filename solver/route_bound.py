@@ -40,12 +40,13 @@ SWEEPS, STRIDE, HALVING = 12, 0.5, 40
 # Active arcs to begin with, and added in a round at most, together and between the same cut points.
 FIRST_ACTIVE, MORE_ACTIVE, MORE_ALIKE = 60, 60, 2
 # Sweeps of a round, and how far each goes.
-ROUND_SWEEPS, ROUND_STRIDE = 10, 0.6
+ROUND_SWEEPS, ROUND_STRIDE = 4, 0.6
 # The relaxation over the active arcs is solved this closely, or to this part of the gap that is left where
 # that is more; what is missing to a goal matters from there on.
 CLOSE, CLOSE_PART = 2e-3, 0.1
 MATTERS = 1e-3
-ROUNDS = 500
+# Rounds; those of the relaxation in each, which are twice as many once nothing has come of one.
+ROUNDS, FEWEST_ROUNDS, MOST_ROUNDS = 500, 4, 32
 # What sums of prices in single precision may be wrong by, generously.
 SINGLE = 2e-5
 
@@ -54,17 +55,24 @@ class RouteBound:
     """The ascent; `value` is the best bound so far, `prices` [K, E] prove it, `alive` are the arcs left.
 
     Arcs are left out by the watch's objective, the price of a plan at hand: the bound is on plans below it.
-    `paths` are those found on the way, `relaxed` is the relaxation's optimum, or above it.
+    `at_least` [E] is what such a plan costs at least if it uses an arc. `paths` are those found on the way,
+    `relaxed` is the relaxation's optimum, or above it, and `done` says that `value` is as near to it as it
+    will be. `guide` [K, E] are prices near those of the relaxation: they prove nothing, but the paths of good
+    plans are cheap at them.
     """
 
     def __init__(self, graph: RouteGraph, step: float) -> None:
         self.graph, self.step = graph, step
         # To begin with every arc is bought in fractions, as its load needs it.
         self.prices = np.where(graph.able, graph.price * graph.load[:, None] / graph.capacity, 0.0)
+        self.guide = self.prices
         self.value, self.relaxed = 0.0, np.inf
+        self.done = False
+        self.at_least = np.zeros(len(graph.tail))
         self.alive = graph.everything
         self.relaxation = RouteRelaxation(graph)
         self._active = np.zeros(len(graph.tail), dtype=bool)
+        self._rounds = FEWEST_ROUNDS
 
     @property
     def paths(self) -> list[RoutePath]:
@@ -96,22 +104,31 @@ class RouteBound:
             return
         rest = self.prices
         self._begin(watch)
+        if watch.over:
+            return
+        self._rounds = FEWEST_ROUNDS
         for _ in range(ROUNDS):
+            before = (self.value, int(self._active.sum()))
             own = self._relax(rest, watch)
             if own is None or watch.over:
                 return
-            rest = self._share_the_rest(own, rest, watch)
+            rest = self.guide = self._share_the_rest(own, rest, watch)
             done = self.value >= self.relaxed * (1 - MATTERS / 10)
             rounded = self.step > 0 and round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
-            if watch.over or done or rounded:
+            if done or rounded:
+                self.done = True
                 return
+            if watch.over:
+                return
+            if self.value <= before[0] and int(self._active.sum()) <= before[1]:
+                self._rounds = min(2 * self._rounds, MOST_ROUNDS)
 
-    def useful(self, watch: Watch) -> Indices:
-        """Arcs that a plan better than the watch's objective may use: all that are not left out."""
+    def useful(self, most: float, watch: Watch) -> Indices:
+        """Arcs that a plan of at most this price (below the watch's objective) may use."""
         routing = self.graph.routing(self.prices, self.alive)
         needs = self._needs(routing, self.alive, routing.distances)
         self._leave_out(routing, needs, self.prices, watch)
-        return self.alive
+        return self.alive[self.at_least[self.alive] <= most * (1 + SINGLE)]
 
     def _evaluate(self, prices: Floats, watch: Watch) -> Routing:
         """The bound these prices prove."""
@@ -129,6 +146,8 @@ class RouteBound:
     def _begin(self, watch: Watch) -> None:
         """The first active arcs and paths: cheapest paths, and arcs that many want."""
         routing = self._evaluate(self.prices, watch)
+        if watch.over:  # perhaps since a class has no path left
+            return
         needs = self._needs(routing, self.alive, routing.distances)
         wanted = _knapsacks(needs, self.graph, self.alive) / self.graph.price[self.alive]
         for k, path in enumerate(routing.paths()):
@@ -139,7 +158,9 @@ class RouteBound:
         """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
         active = np.flatnonzero(self._active)
         left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
-        solved = self.relaxation.solve(active, max(CLOSE, CLOSE_PART * left), center, watch)
+        centers = (self.prices, center)
+        close = max(CLOSE, CLOSE_PART * left)
+        solved = self.relaxation.solve(active, close, centers, watch, rounds=self._rounds)
         if solved is None:
             return None
         self.relaxed = solved.value
@@ -219,7 +240,9 @@ class RouteBound:
         cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
         paid = _knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
         unpaid = self.graph.price[self.alive] - paid
-        kept = float(routing.distances.sum()) * (1 - SINGLE) + unpaid <= cutoff
+        using = float(routing.distances.sum()) * (1 - SINGLE) + unpaid
+        self.at_least[self.alive] = np.maximum(self.at_least[self.alive], using)
+        kept = self.at_least[self.alive] <= cutoff
         if not kept.all():
             gone = self.alive[~kept]
             self.alive = self.alive[kept]

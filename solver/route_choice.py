@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from solver.highs import integer_search, quiet
@@ -46,27 +47,65 @@ def choose_paths(
     cutoff: float,
     watch: Watch,
     *,
+    known: bool = True,
     time_limit_s: float,
     threads: int,
     seed: int,
     nodes: int | None = None,
 ) -> Choice:
-    """The cheapest way to share out all classes for at most `cutoff` that was found, and what was proven."""
+    """The cheapest way to share out all classes for at most `cutoff` that was found, and what was proven.
+
+    The lower the cutoff, the fewer arcs can be in such a plan, and the sooner all paths are in the program.
+    Where that are too many, the `known` ones are taken, or nothing is tried.
+    """
     graph = bound.graph
-    every = all_paths(graph, bound.useful(watch), MOST_PATHS)
+    every = all_paths(graph, bound.useful(cutoff, watch), MOST_PATHS)
+    if every is None and not known:
+        return Choice(paths=(), lower_bound=0.0)
     paths = every if every is not None else _known(bound)
-    nothing = Choice(paths=(), lower_bound=0.0)
+    choice = share_out(
+        graph,
+        paths,
+        np.zeros(len(graph.tail)),
+        cutoff,
+        watch,
+        time_limit_s=time_limit_s,
+        threads=threads,
+        seed=seed,
+        nodes=nodes,
+    )
+    return choice if every is not None else Choice(paths=choice.paths, lower_bound=0.0)
+
+
+def share_out(
+    graph: RouteGraph,
+    paths: Sequence[RoutePath],
+    carried: Floats,
+    cutoff: float,
+    watch: Watch,
+    *,
+    time_limit_s: float,
+    threads: int,
+    seed: int,
+    nodes: int | None = None,
+) -> Choice:
+    """The same over these paths alone, where the arcs carry a load [E] of others already.
+
+    Instances for that load are there and cost nothing; `cutoff` and what is proven are without them.
+    """
     if len({path.k for path in paths}) < len(graph.load):
-        return nothing if every is None else Choice(paths=(), lower_bound=math.inf)
+        return Choice(paths=(), lower_bound=math.inf)
     arcs = np.unique([arc for path in paths for arc in path.arcs])
-    table = _rows(graph, paths, arcs)
+    there = instances_for(carried[arcs], graph.capacity[arcs])
+    room = there - carried[arcs] / graph.capacity[arcs]
+    table, pairs = _rows(graph, paths, arcs, there > 0)
     classes, load = len(graph.load), float(graph.load.sum())
     found = integer_search(
         cost=np.concatenate([graph.price[arcs], np.zeros(len(paths))]),
         upper=np.concatenate([np.ceil(load / graph.capacity[arcs]) + 1, np.ones(len(paths))]),
         rows=table,
         row_lower=np.concatenate([np.ones(classes), np.full(table.shape[0] - classes, -highspy.kHighsInf)]),
-        row_upper=np.concatenate([np.ones(classes), np.zeros(table.shape[0] - classes)]),
+        row_upper=np.concatenate([np.ones(classes), room, np.zeros(pairs)]),
         integer=np.arange(len(arcs) + len(paths)) < len(arcs),
         start=None,
         cutoff=cutoff,
@@ -76,16 +115,22 @@ def choose_paths(
         seed=seed,
         nodes=nodes,
     )
-    proven = found.lower_bound if every is not None else 0.0
+    proven = found.lower_bound
     if found.values is None or found.objective > cutoff * (1 + EPSILON):
         return Choice(paths=(), lower_bound=proven)
-    parts = _parts(graph, paths, arcs, table, found.values[: len(arcs)])
+    parts = _parts(graph, paths, arcs, table, found.values[: len(arcs)] + room)
     if parts is None:
         return Choice(paths=(), lower_bound=proven)
     return Choice(
         paths=tuple((path, part) for path, part in zip(paths, parts.tolist(), strict=True) if part > 0),
         lower_bound=proven,
     )
+
+
+def instances_for(load: Floats, capacity: Floats) -> Floats:
+    """The whole instances that these loads need."""
+    needed: Floats = np.where(load > 0, np.maximum(1.0, np.ceil(load / capacity - EPSILON)), 0.0)
+    return needed
 
 
 def all_paths(graph: RouteGraph, arcs: Indices, most: int) -> list[RoutePath] | None:
@@ -127,28 +172,37 @@ def _known(bound: RouteBound) -> list[RoutePath]:
     return sorted(reduced, key=lambda path: (reduced[path], path.k, path.arcs))[:MOST_KNOWN]
 
 
-def _rows(graph: RouteGraph, paths: Sequence[RoutePath], arcs: Indices) -> sparse.csr_matrix:
-    """Classes, capacities (as parts of an instance), pairs; columns are arcs, then paths."""
+def _rows(
+    graph: RouteGraph, paths: Sequence[RoutePath], arcs: Indices, there: NDArray[np.bool_]
+) -> tuple[sparse.csr_matrix, int]:
+    """Classes, capacities (as parts of an instance), so many pairs; columns are arcs, then paths.
+
+    There are no pairs for arcs that are there already.
+    """
     classes, many = len(graph.load), len(arcs)
     length = np.array([len(path.arcs) for path in paths])
     k_of = np.array([path.k for path in paths])
     along = np.searchsorted(arcs, [arc for path in paths for arc in path.arcs])
     taken, column = np.repeat(k_of, length), np.repeat(many + np.arange(len(paths)), length)
-    pairs, pair = np.unique(taken * many + along, return_inverse=True)
+    new = ~there[along]
+    pairs, pair = np.unique(taken[new] * many + along[new], return_inverse=True)
     first = classes + many
     rows = np.concatenate(
         [k_of, classes + along, first + pair, classes + np.arange(many), first + np.arange(len(pairs))]
     )
-    columns = np.concatenate([many + np.arange(len(paths)), column, column, np.arange(many), pairs % many])
+    columns = np.concatenate(
+        [many + np.arange(len(paths)), column, column[new], np.arange(many), pairs % many]
+    )
     values = np.concatenate(
         [
             np.ones(len(paths)),
             graph.load[taken] / graph.capacity[arcs[along]],
-            np.ones(len(along)),
+            np.ones(len(pair)),
             -np.ones(many + len(pairs)),
         ]
     )
-    return sparse.csr_matrix((values, (rows, columns)), shape=(first + len(pairs), many + len(paths)))
+    table = sparse.csr_matrix((values, (rows, columns)), shape=(first + len(pairs), many + len(paths)))
+    return table, len(pairs)
 
 
 def _parts(
@@ -158,7 +212,10 @@ def _parts(
     table: sparse.csr_matrix,
     instances: Floats,
 ) -> Floats | None:
-    """[paths]: how the classes are shared out over these instances, to the last digits; None if not."""
+    """[paths]: how the classes are shared out over these (parts of) instances, to the last digits.
+
+    None where they cannot be.
+    """
     classes, many = len(graph.load), len(arcs)
     rows = sparse.csc_matrix(table[: classes + many, many:])
     highs = quiet()
@@ -169,7 +226,7 @@ def _parts(
     program.col_cost_ = np.array([float(len(path.arcs)) for path in paths])
     program.col_lower_, program.col_upper_ = np.zeros(len(paths)), np.ones(len(paths))
     program.row_lower_ = np.concatenate([np.ones(classes), np.full(many, -highspy.kHighsInf)])
-    program.row_upper_ = np.concatenate([np.ones(classes), np.round(instances)])
+    program.row_upper_ = np.concatenate([np.ones(classes), instances])
     matrix = program.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kColwise
     matrix.num_row_, matrix.num_col_ = rows.shape

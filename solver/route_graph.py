@@ -3,15 +3,19 @@
 *Classes* that enter at the same cut point with budgets near one another become one, with the largest of the
 budgets and the sum of the loads: what their members do on average is allowed for it.
 
-*Arcs.* No stage carries more than all classes that can use it, so a greater capacity is worth no more; then
-an arc that another between the same cut points beats in time, capacity and price is left out, and so is one
-that no class can use in time.
+*Arcs.* No stage carries more than all classes that can use it, so a greater capacity is worth no more. An arc
+is left out if no class can use it in time, and if whole instances of others between the same cut points, none
+slower, carry as much at no higher price: routes may be split among them. (Two halves of a GPU with half the
+batch each often beat a whole one.)
 
 *Time* is counted in ticks, an arc's rounded down, so every path in time stays in time.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +23,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.route_arcs import useful_arcs
 from solver.routes import EPSILON, Floats, Indices, Network
 
 # In single or in double precision.
@@ -69,6 +74,37 @@ class RouteGraph:
         """All arcs."""
         return np.arange(len(self.tail))
 
+    def part(self, classes: Sequence[int]) -> RouteGraph:
+        """The same arcs for some classes (rising numbers) alone; `class_of` are their numbers here."""
+        among = np.array(classes, dtype=np.intp)
+        return replace(
+            self,
+            entry=self.entry[among],
+            budget=self.budget[among],
+            allowed=self.allowed[among],
+            load=self.load[among],
+            able=self.able[among],
+            class_of=among,
+        )
+
+    def spread(self, network: Network) -> RouteGraph:
+        """The same arcs for the classes of the network themselves, where these were condensed."""
+        if len(self.load) == len(network.load):
+            return self
+        order = np.argsort(network.entry, kind="stable")
+        entry, budget = network.entry[order], network.budget[order]
+        within = budget * (1 + EPSILON)
+        tick = float(network.budget.max()) * (1 + EPSILON) / self.horizon
+        return replace(
+            self,
+            entry=entry,
+            budget=budget,
+            allowed=np.minimum(self.horizon, np.floor(within / tick).astype(np.intp)),
+            load=network.load[order],
+            able=_able(_least_times(network), entry, within, self.tail, self.head, self.time),
+            class_of=np.argsort(order, kind="stable"),
+        )
+
     def routing(self, prices: Floats, arcs: Indices | None = None, *, exact: bool = False) -> Routing:
         """The cheapest paths over some arcs (rising numbers), which cost class k prices[k, e].
 
@@ -84,20 +120,12 @@ class RouteGraph:
         """Whether these arcs keep to the class's budget, to the last bit and not only in ticks."""
         return float(self.time[list(arcs)].sum()) <= float(self.budget[k]) * (1 + EPSILON)
 
-    def find(self, tail: int, head: int, time: float, capacity: float, price: float) -> int | None:
-        """An arc that does what one with these numbers does, at no higher price."""
+    def cheapest(self, tail: int, head: int, time: float, load: float) -> int:
+        """The arc of at most this time whose instances for a load cost least."""
         arcs = np.arange(self.leaving[tail], self.leaving[tail + 1])
-        arcs = arcs[self.head[arcs] == head]
-        enough = np.minimum(capacity, self._most_load(arcs))
-        good = arcs[
-            (self.time[arcs] <= time * (1 + EPSILON))
-            & (self.capacity[arcs] >= enough * (1 - EPSILON))
-            & (self.price[arcs] <= price * (1 + EPSILON))
-        ]
-        return int(good[0]) if len(good) else None
-
-    def _most_load(self, arcs: Indices) -> Floats:
-        return self.load @ self.able[:, arcs]
+        arcs = arcs[(self.head[arcs] == head) & (self.time[arcs] <= time * (1 + EPSILON))]
+        instances = np.maximum(1.0, np.ceil(load / self.capacity[arcs] - EPSILON))
+        return int(arcs[(instances * self.price[arcs]).argmin()])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +210,46 @@ class Routing:
         onward = self._onward(k, int(graph.head[arc]), allowed - spent - used)
         return (*self._hither(k, tail, used), arc, *onward)
 
+    def cheapest(self, k: int, most: int) -> list[tuple[int, ...]]:
+        """A class's `most` cheapest paths, as arcs, cheapest first; in time to the last bit.
+
+        What is left of a path's price is known to the end, so the search goes straight to them.
+        """
+        graph, found = self.graph, list[tuple[int, ...]]()
+        entry, allowed = int(graph.entry[k]), int(graph.allowed[k])
+        number = itertools.count()
+        first = float(self.to_end[entry, k, allowed])
+        waiting: list[tuple[float, int, int, int, float, tuple[int, ...]]] = []
+        if math.isfinite(first):
+            waiting.append((first, next(number), entry, allowed, 0.0, ()))
+        # Every path waited for leads to at least one of its price; more than `most` of them are not needed.
+        worst: list[float] = [-first] if waiting else []
+        ticks, heads = graph.ticks[self.arcs], graph.head[self.arcs]
+        while waiting and len(found) < most:
+            price, _, cut, left, paid, path = heapq.heappop(waiting)
+            if cut == graph.depth:
+                if graph.in_time(k, path):
+                    found.append(path)
+                continue
+            among = np.arange(self._leaving[cut], self._leaving[cut + 1])
+            among = among[ticks[among] <= left]
+            own = self.price[among, k].astype(np.float64)
+            totals = paid + own + self.to_end[heads[among], k, left - ticks[among]]
+            order = np.argsort(totals, kind="stable")[:most]
+            for position in order.tolist():
+                total = float(totals[position])
+                if not math.isfinite(total) or (len(worst) >= most and total > -worst[0]):
+                    break
+                at = int(among[position])
+                follower = (*path, int(self.arcs[at]))
+                onward = (int(heads[at]), left - int(ticks[at]), paid + float(own[position]), follower)
+                heapq.heappush(waiting, (total, next(number), *onward))
+                if total > price * (1 + EPSILON):
+                    heapq.heappush(worst, -total)
+                    if len(worst) > most:
+                        heapq.heappop(worst)
+        return found
+
     @cached_property
     def _leaving(self) -> Indices:
         return np.searchsorted(self.graph.tail[self.arcs], np.arange(self.graph.depth + 1))
@@ -225,7 +293,7 @@ def route_graph(network: Network) -> RouteGraph | None:
     """The reduced graph; None where it stays too large to be searched."""
     network, class_of = _condensed(network)
     least = _least_times(network)
-    kept = _useful_arcs(network, least)
+    kept = useful_arcs(network, least)
     tail, head, time = network.tail[kept], network.head[kept], network.time[kept]
     size = len(kept) * len(network.load)
     if size > MOST_PAIRS:
@@ -233,8 +301,7 @@ def route_graph(network: Network) -> RouteGraph | None:
     horizon = int(min(MOST_TICKS, max(FEWEST_TICKS, WORK // max(1, size))))
     tick = float(network.budget.max()) * (1 + EPSILON) / horizon
     budget = network.budget * (1 + EPSILON)
-    needed = least[network.entry][:, tail] + time + least[head, network.depth]
-    able = (network.entry[:, None] <= tail) & (needed <= budget[:, None])
+    able = _able(least, network.entry, budget, tail, head, time)
     return RouteGraph(
         depth=network.depth,
         horizon=horizon,
@@ -251,6 +318,15 @@ def route_graph(network: Network) -> RouteGraph | None:
         able=able,
         class_of=class_of,
     )
+
+
+def _able(
+    least: Floats, entry: Indices, within: Floats, tail: Indices, head: Indices, time: Floats
+) -> NDArray[np.bool_]:
+    """[K, E]: which class can use which arc in time; `least` are the least times between cut points."""
+    needed = least[entry][:, tail] + time + least[head, -1]
+    able: NDArray[np.bool_] = (entry[:, None] <= tail) & (needed <= within[:, None])
+    return able
 
 
 def _condensed(network: Network) -> tuple[Network, Indices]:
@@ -292,33 +368,3 @@ def _least_times(network: Network) -> Floats:
         for arc in range(network.leaving[cut], network.leaving[cut + 1]):
             np.minimum(least[cut], network.time[arc] + least[network.head[arc]], out=least[cut])
     return least
-
-
-def _useful_arcs(network: Network, least: Floats) -> Indices:
-    """Arcs that some class can use in time and that no other arc beats."""
-    kept = []
-    for cut in range(network.depth):
-        classes = np.flatnonzero(network.entry <= cut)
-        if not len(classes):
-            continue
-        spare = network.budget[classes] * (1 + EPSILON) - least[network.entry[classes], cut]
-        most_load = float(network.load[classes].sum())
-        arcs = np.arange(network.leaving[cut], network.leaving[cut + 1])
-        for head in np.unique(network.head[arcs]).tolist():
-            among = arcs[network.head[arcs] == head]
-            among = among[network.time[among] <= float(spare.max()) - least[head, network.depth]]
-            kept.append(_unbeaten(network, among, most_load))
-    return np.concatenate([*kept, np.zeros(0, dtype=np.intp)]).astype(np.intp)
-
-
-def _unbeaten(network: Network, arcs: Indices, most_load: float) -> Indices:
-    """Those that no other beats in time, capacity up to `most_load`, and price; of equals the first."""
-    table = np.stack(
-        [network.time[arcs], -np.minimum(network.capacity[arcs], most_load), network.price[arcs]], axis=1
-    )
-    no_better = (table[:, None] >= table[None]).all(axis=2)
-    equal = no_better & no_better.T
-    first = np.arange(len(arcs))[:, None] > np.arange(len(arcs))
-    beaten = (no_better & (~equal | first)).any(axis=1)
-    unbeaten: Indices = arcs[~beaten]
-    return unbeaten

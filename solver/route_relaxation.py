@@ -13,7 +13,7 @@ optimal duals, since corners make poor prices for arcs and paths that are not th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import highspy
@@ -30,8 +30,8 @@ from solver.routes import Floats, Indices
 MORE_PATHS, NEAR = 8, 0.05
 # Where paths are looked for: so far from the optimum's own prices towards the best known.
 SMOOTHINGS = (0.6, 0.0)
-# Rounds for one set of arcs, which may end before the optimum; every so many, so many paths a class are kept.
-ROUNDS, THINNING, MOST_LIVE = 12, 6, 40
+# Every so many rounds, so many paths a class are kept.
+THINNING, MOST_LIVE = 4, 40
 # HiGHS' tolerances. The prices are made to keep to every arc's price afterwards.
 TOLERANCE = 1e-5
 
@@ -78,15 +78,25 @@ class RouteRelaxation:
         self._known = {path: None for path in self._known if gone.isdisjoint(path.arcs)}
         self._live = {path: None for path in self._live if gone.isdisjoint(path.arcs)}
 
-    def solve(self, arcs: Indices, close: float, center: Floats, watch: Watch) -> Relaxed | None:
-        """The optimum over all paths along these arcs, up to a relative `close`; None when interrupted.
+    def solve(
+        self, arcs: Indices, close: float, centers: Sequence[Floats], watch: Watch, *, rounds: int
+    ) -> Relaxed | None:
+        """The optimum over all paths along these arcs, up to a relative `close` or after so many rounds.
 
-        `center` [K, E] are good prices: paths are looked for between the best known and the optimum's own.
+        None when interrupted.
+
+        `centers`, [K, E] each, are good prices: paths are looked for between the best known and the
+        optimum's own.
         """
         graph = self._graph
-        value, best = -np.inf, np.ascontiguousarray(center[:, arcs])
+        value, best = -np.inf, np.ascontiguousarray(centers[0][:, arcs])
+        for center in centers:
+            routing = graph.routing(center, arcs)
+            if (total := float(routing.distances.sum())) > value:
+                value, best = total, np.ascontiguousarray(center[:, arcs])
+                self._take_in(routing, arcs, best)
         optimum = np.inf
-        for number in range(ROUNDS):
+        for number in range(rounds):
             solved = self._solve_known(arcs, watch)
             if solved is None:
                 return None

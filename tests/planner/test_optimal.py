@@ -61,6 +61,16 @@ def test_they_are_never_above_graft(strategy: str, seed: int) -> None:
     assert plan_of(workload, profiles, strategy).objective.share <= graft.objective.share * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_any_number_of_stages_costs_no_more_than_one_shared_stage(seed: int) -> None:
+    profiles = [make_coarse_profile(seed=seed)]
+    workload = make_workload(profiles, fragments=70, rates=(0.5, 10.0), seed=seed)
+    one, any_number = (plan_of(workload, profiles, strategy, time_limit_s=3.0) for strategy in STRATEGIES)
+    assert any_number.objective.share <= one.objective.share * (1 + 1e-9)
+    assert one.lower_bound is not None
+    assert one.lower_bound <= any_number.objective.share * (1 + 1e-6)
+
+
 def test_the_proof_of_one_shared_stage_stands_in_the_notes() -> None:
     profiles = [make_coarse_profile()]
     plan = plan_of(make_workload(profiles, fragments=8), profiles, "optimal-one")

@@ -1,0 +1,124 @@
+"""Program 5.3 of one model by turns: its bound, parts of a plan solved again, a choice among routes.
+
+The mathematics is in `solver.route_bound`, `solver.route_repairs` and `solver.route_choice`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from planner.menu import Menu
+from planner.problem import Draft, PlanSettings
+from planner.programs import ModelPart, draft_of_paths, plan_in
+from solver.outcome import Watch
+from solver.route_bound import RouteBound, RoutePath
+from solver.route_choice import choose_paths
+from solver.route_repairs import Repairs
+from solver.routes import Network
+from solver.steps import round_up
+
+# Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
+# left. Paths known so far are chosen from where there are at most so many classes.
+BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.5, 0.3, 12
+REPAIRS, FEW_CLASSES = 100, 30
+
+
+def price_at(menu: Menu, draft: Draft) -> float:
+    """What a draft's instances cost."""
+    return math.fsum(stage.instances * float(menu.prices[stage.column]) for stage in draft.stages)
+
+
+class RouteTurns:
+    """Program 5.3 of one model: the bound is raised, plans are looked for and goals are tried, by turns."""
+
+    def __init__(
+        self,
+        *,
+        part: ModelPart,
+        settings: PlanSettings,
+        network: Network,
+        bound: RouteBound,
+        best: Draft,
+        keep: Callable[[Draft], Draft],
+        watch: Watch,
+        watch_for: Callable[[float], Watch],
+    ) -> None:
+        """`keep` is told of every better draft; `watch_for` gives a watch for so many seconds."""
+        self.part, self.settings, self.bound, self.best = part, settings, bound, best
+        self.keep, self.watch, self.watch_for = keep, watch, watch_for
+        # The bound may be of condensed classes, several of ours each; plans are of ours.
+        self.full = bound.graph.spread(network)
+        condensed = np.zeros(len(self.full.load), dtype=np.intp)
+        condensed[self.full.class_of] = bound.graph.class_of
+        self.repairs = Repairs(
+            graph=self.full,
+            plan=plan_in(part, self.full, best),
+            arcs=bound.alive,
+            prices_of=lambda classes: self.bound.guide[condensed[classes]],
+            step=bound.step,
+            seed=settings.seed,
+            threads=settings.threads,
+            keep=self._keep,
+        )
+
+    def run(self) -> Draft:
+        """The best plan found; what was proven is told to the watch."""
+        watch, bound = self.watch, self.bound
+        for path, _ in self.repairs.plan if self.full is bound.graph else []:
+            bound.add(path)
+        for _ in range(TURNS):
+            if watch.over:
+                break
+            before = watch.lower_bound
+            bounding = self.watch_for(watch.remaining_s * BOUNDING)
+            bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
+            bound.run(bounding)
+            watch.update(lower_bound=bounding.lower_bound)
+            self.repairs.arcs = bound.alive
+            better = self.repairs.improve(watch, REPAIRS, watch.remaining_s * REPAIRING)
+            if not watch.over and self.full is bound.graph:
+                self._choose()
+            if not better and watch.lower_bound <= before and bound.done:
+                self.repairs.improve(watch, REPAIRS)
+        return self.best
+
+    def _keep(self, plan: list[tuple[RoutePath, float]]) -> None:
+        self._take(draft_of_paths(self.part, self.full, plan))
+
+    def _take(self, found: Draft) -> None:
+        price = price_at(self.part.menu, found)
+        if price < price_at(self.part.menu, self.best) * (1 - 1e-9):
+            self.best = self.keep(found)
+            self.watch.update(objective=price)
+
+    def _choose(self) -> None:
+        """A plan from the bound's paths, or the proof that there is none of at most a price.
+
+        The bound itself is tried first: few arcs can be in a plan as cheap as that.
+        """
+        watch, step = self.watch, self.bound.step
+        price = price_at(self.part.menu, self.best)
+        least = price - step * (1 - 1e-6) if step > 0 else price * (1 - 1e-6)
+        goals = dict.fromkeys([min(watch.lower_bound + 0.5 * step, least), least]) if step > 0 else [least]
+        for goal in goals:
+            watch.update(phase="choosing routes")
+            if watch.over:
+                return
+            choice = choose_paths(
+                self.bound,
+                goal,
+                watch,
+                known=goal == least and len(self.full.load) <= FEW_CLASSES,
+                time_limit_s=watch.remaining_s * CHOOSING,
+                threads=self.settings.threads,
+                seed=self.settings.seed,
+            )
+            # A plan is above the goal, or not below what was proven of the others (up to HiGHS' tolerance).
+            proven = min(choice.lower_bound * (1 - 1e-6), goal * (1 + 1e-6))
+            watch.update(lower_bound=min(round_up(proven, step), price))
+            if choice.paths:
+                self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
+                return

@@ -1,0 +1,218 @@
+"""Better plans of 5.3 by solving parts of one again: some classes give up their routes and choose anew.
+
+The others keep theirs, but all that they bring to a stage may move to one like it, no slower. Each
+class that chooses gets its cheapest paths at the prices of the bound (`solver.route_bound`), at which good
+plans are cheap; what has room is next to free. An integer program then shares the classes out. Classes that
+use the same stages, or stages next to one another, choose together: only then can a stage go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from solver.outcome import Watch
+from solver.route_bound import RoutePath
+from solver.route_choice import LEAST_PART, instances_for, share_out
+from solver.route_graph import RouteGraph
+from solver.routes import Floats, Indices
+
+# A path and the part of its class that it takes.
+Part = tuple[RoutePath, float]
+
+# Classes that choose together: at first, at least, at most. A part that was solved quickly is followed by
+# larger ones, one that was not by smaller ones.
+SIZE, LEAST, MOST = 10, 4, 48
+QUICK_S, SLOW_S = 0.7, 2.5
+# Paths that each of them may choose from, the size of all that, and how long one part may take.
+PATHS, ALL_PATHS, PART_S = 120, 2_400, 4.0
+# How many stages like it what the others bring to a stage may move to.
+ALIKE = 6
+# What is left of the price of an arc that has room for the whole class.
+ROOMY = 0.02
+
+
+def carried_by(graph: RouteGraph, plan: Sequence[Part]) -> Floats:
+    """[E]: the load of every arc."""
+    carried = np.zeros(len(graph.tail))
+    for path, fraction in plan:
+        carried[list(path.arcs)] += graph.load[path.k] * fraction
+    return carried
+
+
+def price_of(graph: RouteGraph, plan: Sequence[Part]) -> float:
+    """What the instances for a plan cost."""
+    return float(instances_for(carried_by(graph, plan), graph.capacity) @ graph.price)
+
+
+def _moved(graph: RouteGraph, plan: Sequence[Part], shares: dict[int, dict[int, float]]) -> list[Part]:
+    """What passes through each of some arcs put on others, so large a share of its load on each.
+
+    Paths are split as little as may be.
+    """
+    # Where somebody was put is marked (~arc), since that arc may have to be emptied itself.
+    for arc, parts in shares.items():
+        passing = [part for part in plan if arc in part[0].arcs]
+        total = sum(float(graph.load[path.k]) * fraction for path, fraction in passing)
+        room = [[other, share * total] for other, share in parts.items()]
+        plan = [part for part in plan if arc not in part[0].arcs]
+        for path, fraction in passing:
+            load, left = float(graph.load[path.k]), fraction
+            while left > 0:
+                other, free = int(room[0][0]), room[0][1] / load
+                # The last one takes all that is left, and no crumbs are left for others.
+                part = left if len(room) == 1 or left - free <= LEAST_PART else free
+                if part > LEAST_PART or part == left:
+                    arcs = tuple(~other if one == arc else one for one in path.arcs)
+                    plan.append((RoutePath(k=path.k, arcs=arcs), part))
+                    left -= part
+                room[0][1] -= part * load
+                if len(room) > 1 and room[0][1] <= LEAST_PART * load:
+                    room.pop(0)
+    merged: dict[RoutePath, float] = {}
+    for path, fraction in plan:
+        arcs = tuple(one if one >= 0 else ~one for one in path.arcs)
+        merged[RoutePath(k=path.k, arcs=arcs)] = merged.get(RoutePath(k=path.k, arcs=arcs), 0.0) + fraction
+    return list(merged.items())
+
+
+@dataclass(kw_only=True, eq=False)
+class Repairs:
+    """A search around `plan`, which serves every class of `graph`; `arcs` (rising numbers) may be used.
+
+    `prices_of` gives the prices π [classes, E] of some classes. `keep` hears of every better plan.
+    """
+
+    graph: RouteGraph
+    plan: list[Part]
+    arcs: Indices
+    prices_of: Callable[[Indices], Floats]
+    step: float
+    seed: int
+    threads: int
+    keep: Callable[[list[Part]], None]
+
+    def __post_init__(self) -> None:
+        self.price = price_of(self.graph, self.plan)
+        self._rng = np.random.default_rng(self.seed)
+        self._size = SIZE
+
+    def improve(self, watch: Watch, tries: int, time_limit_s: float = math.inf) -> int:
+        """Solve so many parts again, one after the other; how many made the plan better."""
+        better, until = 0, watch.elapsed_s + time_limit_s
+        for _ in range(tries):
+            watch.update(phase="solving parts again")
+            if watch.over or watch.elapsed_s >= until:
+                break
+            began = watch.elapsed_s
+            better += self._solve_again(self._some_classes(), watch, until - began)
+            took = watch.elapsed_s - began
+            if took < QUICK_S:
+                self._size = min(self._size + 1, MOST)
+            elif took > SLOW_S:
+                self._size = max(self._size - 2, LEAST)
+        return better
+
+    def _some_classes(self) -> Indices:
+        """Classes around a stage of the plan."""
+        graph, rng = self.graph, self._rng
+        users: dict[int, set[int]] = {}
+        of_class: dict[int, set[int]] = {}
+        for path, _ in self.plan:
+            of_class.setdefault(path.k, set()).update(path.arcs)
+            for arc in path.arcs:
+                users.setdefault(arc, set()).add(path.k)
+        arcs = sorted(users)
+        chosen: set[int] = set()
+        seeds = [arcs[int(rng.integers(len(arcs)))]]
+        taken: set[int] = set()
+        while seeds and len(chosen) < self._size:
+            arc = seeds.pop(0)
+            taken.add(arc)
+            new = np.array(sorted(users[arc] - chosen), dtype=np.intp)
+            chosen.update(rng.permutation(new)[: self._size - len(chosen)].tolist())
+            # Onward to a stage that takes off near where these do.
+            tails = graph.tail[sorted({other for k in chosen for other in of_class[k]})]
+            rest = [other for other in arcs if other not in taken]
+            if not rest:
+                break
+            near = np.abs(graph.tail[rest][:, None] - tails).min(axis=1) + rng.exponential(2.0, len(rest))
+            seeds.append(rest[int(near.argmin())])
+        return np.array(sorted(chosen), dtype=np.intp)
+
+    def _solve_again(self, free: Indices, watch: Watch, time_limit_s: float) -> bool:
+        graph = self.graph
+        among = set(free.tolist())
+        kept = [part for part in self.plan if part[0].k not in among]
+        given_up = [path for path, _ in self.plan if path.k in among]
+        carried = carried_by(graph, kept)
+        used = np.flatnonzero(carried)
+        part = graph.part(free.tolist())
+        paths = self._paths(part, given_up, carried, instances_for(carried, graph.capacity))
+        # What the others bring to a stage is one more class each, on that stage or one like it.
+        paths += [
+            RoutePath(k=len(free) + number, arcs=(other,))
+            for number, arc in enumerate(used.tolist())
+            for other in self._like(arc, float(carried[arc]))
+        ]
+        choice = share_out(
+            replace(part, load=np.concatenate([part.load, carried[used]])),
+            paths,
+            np.zeros(len(carried)),
+            self.price - (self.step or 1e-6 * self.price) * (1 - 1e-6),
+            watch,
+            time_limit_s=min(PART_S, time_limit_s),
+            threads=self.threads,
+            seed=self.seed,
+        )
+        if not choice.paths:
+            return False
+        anew = [
+            (RoutePath(k=int(free[path.k]), arcs=path.arcs), share)
+            for path, share in choice.paths
+            if path.k < len(free)
+        ]
+        moved = {
+            arc: {path.arcs[0]: share for path, share in choice.paths if path.k == len(free) + number}
+            for number, arc in enumerate(used.tolist())
+        }
+        kept = _moved(graph, kept, moved)
+        plan = sorted([*kept, *anew], key=lambda one: (one[0].k, one[0].arcs))
+        price = price_of(graph, plan)
+        if price >= self.price * (1 - 1e-9):
+            return False
+        self.plan, self.price = plan, price
+        self.keep(plan)
+        watch.update(objective=price)
+        return True
+
+    def _like(self, arc: int, load: float) -> list[int]:
+        """The arc, and those of others between the same ends, no slower, that cost least with this load."""
+        graph = self.graph
+        others = self.arcs[
+            (graph.tail[self.arcs] == graph.tail[arc]) & (graph.head[self.arcs] == graph.head[arc])
+        ]
+        others = others[(graph.time[others] <= graph.time[arc]) & (others != arc)]
+        cost = instances_for(np.full(len(others), load), graph.capacity[others]) * graph.price[others]
+        return [arc, *others[np.argsort(cost, kind="stable")[:ALIKE]].tolist()]
+
+    def _paths(
+        self, part: RouteGraph, given_up: Sequence[RoutePath], carried: Floats, there: Floats
+    ) -> list[RoutePath]:
+        """The cheapest paths of every class, and those it had."""
+        number = {k: position for position, k in enumerate(part.class_of.tolist())}
+        arcs = np.union1d(self.arcs, np.flatnonzero(there)).astype(np.intp)
+        prices = self.prices_of(part.class_of)
+        room = there * part.capacity - carried
+        # Whatever an arc has no room for has to be bought again.
+        lacking = 1 - np.minimum(1.0, room / part.load[:, None])
+        prices = np.where(there > 0, prices * np.maximum(ROOMY, lacking), prices)
+        routing = part.routing(prices, arcs)
+        most = max(20, min(PATHS, ALL_PATHS // len(part.load)))
+        found = {RoutePath(k=number[path.k], arcs=path.arcs): None for path in given_up}
+        for k in range(len(part.load)):
+            found |= {RoutePath(k=k, arcs=path): None for path in routing.cheapest(k, most)}
+        return list(found)
