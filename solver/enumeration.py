@@ -9,6 +9,7 @@ others, *An exact algorithm for the vehicle routing problem based on the set par
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +91,24 @@ def enumerate_patterns(
             ):
                 return None
     return found.cheapest()
+
+
+def written_down(program: Facilities, patterns: Sequence[Pattern], bound: Bound, goal: float) -> Enumerated:
+    """Of these patterns those that an answer of at most `goal` can contain."""
+    cost = np.array([pattern.cost for pattern in patterns])
+    classes = np.array([k for pattern in patterns for k in pattern.classes], dtype=np.intp)
+    counts = np.array([count for pattern in patterns for count in pattern.counts], dtype=np.float64)
+    column = np.repeat(np.arange(len(patterns)), [len(pattern.classes) for pattern in patterns])
+    matrix = sparse.csc_matrix((counts, (classes, column)), shape=(len(program), len(patterns)))
+    found = Enumerated(
+        counts=matrix,
+        cost=cost,
+        group=np.array([pattern.group for pattern in patterns], dtype=np.intp),
+        facility=np.array([pattern.facility for pattern in patterns], dtype=np.intp),
+    )
+    slack = goal - bound.value + ROUNDING * goal
+    served = np.diff(matrix.indptr) > 0
+    return found.keep(np.flatnonzero(served & (cost - matrix.T @ bound.worth <= slack)))
 
 
 class _Found:

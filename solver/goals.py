@@ -2,12 +2,12 @@
 
 Costs are multiples of a step, so an answer at the lower bound is optimal, and a bound that is proven to be
 out of reach rises by a step. Aiming low is what makes this quick: at a goal near the bound nearly everything
-is ruled out by reduced costs. What is left is decided in one of two ways:
+is ruled out by reduced costs. What is left is decided in one of three ways:
 
-    few patterns     all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy loads,
-                     where an instance holds few fragments
-    otherwise        branch and price (`solver.branching`): light loads, where an instance could hold any of
-                     very many sets
+    branch and price (`solver.branching`)  light loads, where an instance could hold any of very many sets
+    few patterns    all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy loads,
+                    where an instance holds few fragments
+    few pairs       the program as it stands (`solver.compact`): many fragments, and few facilities to join
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from solver.branching import Tree
-from solver.compact import what_can_matter
-from solver.enumeration import enumerate_patterns
+from solver.compact import solve_compact, what_can_matter
+from solver.enumeration import enumerate_patterns, written_down
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
@@ -29,25 +29,32 @@ MOST_PATTERNS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """How much work one look for an answer may take: nodes of `solver.branching`, and what a pool may cost.
+    """How much work one look for an answer may take: nodes of `solver.branching`, and what HiGHS may do.
 
-    A pool is made where at most `patterns` are in it, and searched for so many `nodes` and looks up from them
-    (see `solver.highs`). Work is counted so, not in seconds, that a program gets the same effort everywhere.
+    HiGHS chooses from at most `patterns`, or is given a program of at most so many `pairs`, and searches so
+    many `nodes` and looks up from them (see `solver.highs`). Work is counted so, not in seconds, that a
+    program gets the same effort everywhere.
     """
 
     branches: int
     patterns: int = 0
+    pairs: int = 0
     nodes: int = 0
     looks: int = 0
 
     def times(self, factor: int) -> Effort:
-        """The same branches, and so much more for a pool."""
+        """The same branches, and so much more for HiGHS."""
         return replace(
             self,
             patterns=min(factor * self.patterns, MOST_PATTERNS),
             nodes=factor * self.nodes,
             looks=factor * self.looks,
         )
+
+
+# A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they do not, it
+# is not tried again.
+QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +75,13 @@ class Goals:
         self.threads, self.seed = threads, seed
         self._bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
         self._begun: _Begun | None = None
+        self._quick = True
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`.
 
-        Asked for the same goal again, branch and price goes on where it was. A pool has to begin again, so it
-        is tried at the first, second, fourth, eighth … time, with so much more effort.
+        Asked for the same goal again, branch and price goes on where it was. HiGHS has to begin again, so it
+        is tried the first, second, fourth, eighth … time, with so much more effort.
         """
         allowed = goal * (1 + 1e-9)
         if max(bound.value for bound in self._bounds) > allowed:
@@ -82,10 +90,26 @@ class Goals:
         if begun is None or begun.goal != goal:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
+        if begun.asked == 1 and self._quick and effort.branches:
+            answer, proven = self._compact(allowed, QUICK, watch)
+            if answer is not None or proven:
+                return self._verdict(answer, proven, allowed)
+            self._quick = False
         answer, proven = self._branch(begun, effort.branches, watch)
         if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
             answer, proven = self._choose(allowed, effort.times(begun.asked), watch)
         return self._verdict(answer, proven, allowed)
+
+    def combine(self, goal: float, effort: Effort, watch: Watch) -> list[Pattern] | None:
+        """An answer of at most `goal` made of patterns that the ascent knows; None proves nothing."""
+        allowed = goal * (1 + 1e-9)
+        known = written_down(self.program, self.ascent.patterns, self._bounds[-1], allowed)
+        if not len(known):
+            return None
+        answer, _ = Pool(self.program, known, allowed).solve(
+            watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
+        )
+        return self._verdict(answer, False, allowed).answer
 
     def _begin(self, goal: float, allowed: float) -> _Begun:
         reduction = Reduction(self.program, what_can_matter(self.program, self._bounds, allowed))
@@ -104,11 +128,27 @@ class Goals:
 
     def _choose(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         patterns = enumerate_patterns(self.program, self._bounds[-1], allowed, effort.patterns, watch)
-        if patterns is None:
+        if patterns is not None:
+            return Pool(self.program, patterns, allowed).solve(
+                watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
+            )
+        return self._compact(allowed, effort, watch)
+
+    def _compact(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
+        kept = what_can_matter(self.program, self._bounds, allowed)
+        if len(kept.classes) > effort.pairs or watch.limit is not None:
             return None, False
-        return Pool(self.program, patterns, allowed).solve(
-            watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
+        answer, lower_bound = solve_compact(
+            self.program,
+            kept,
+            goal=allowed,
+            watch=watch,
+            threads=self.threads,
+            seed=self.seed,
+            nodes=effort.nodes,
+            looks=effort.looks,
         )
+        return answer, lower_bound > allowed
 
     def _verdict(self, answer: list[Pattern] | None, proven: bool, allowed: float) -> Verdict:
         if answer is not None:

@@ -26,7 +26,7 @@ EPSILON = 1e-9
 # Branch and bound counts in whole numbers, and mostly takes less than a millisecond; but where the best and
 # worst of more than FEW items are within ALIKE of one another in gain per load, or there are MANY, it may
 # look at nearly all.
-UNITS, BRANCHING_S, ALIKE, FEW, MANY = 1e9, 0.1, 1e-2, 12, 40
+UNITS, BRANCHING_S, ALIKE, FEW, MANY = 1e9, 0.1, 1e-2, 12, 20
 BRANCH_AND_BOUND = knapsack_solver.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from solver.diving import dive
 from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Effort, Goals, Verdict
@@ -31,15 +32,25 @@ LARGEST = 0.6
 # Rounds of a part's relaxation.
 MOST_ROUNDS = 1_000
 EFFORT = Effort(branches=15)
+# Where an instance holds few fragments, choosing among all patterns of a part goes further; and dives do.
+HEAVY_EFFORT = Effort(branches=0, patterns=20_000, pairs=1_500, nodes=100, looks=100)
+DIVES = 2
 
 
 class Neighbourhoods:
     """A search among the neighbours of the best answer; `ascent` has prices, and patterns to begin with."""
 
     def __init__(
-        self, program: Facilities, ascent: PackedAscent, watch: Watch, *, threads: int, seed: int
+        self,
+        program: Facilities,
+        ascent: PackedAscent,
+        watch: Watch,
+        *,
+        threads: int,
+        seed: int,
+        heavy: bool = False,
     ) -> None:
-        self.program, self.ascent, self.watch = program, ascent, watch
+        self.program, self.ascent, self.watch, self.heavy = program, ascent, watch, heavy
         self.step = ascent.step
         self.threads, self.seed = threads, seed
         self._rng = np.random.default_rng(seed)
@@ -104,17 +115,35 @@ class Neighbourhoods:
             if goal > most * (1 + 1e-9):
                 self._resize(LARGER)  # proven: there is nothing better
                 return None
-            verdict = goals.reach(goal, EFFORT, private)
+            verdict = goals.reach(goal, HEAVY_EFFORT if self.heavy else EFFORT, private)
             self.watch.update()
             if verdict.answer is not None:
                 return verdict.answer
             if not verdict.proven:
                 break
             goal = goal + self.step if self.step > 0 else math.inf
+        if self.heavy:
+            return self._dive(goals, most, private)
         verdict = goals.reach(most, EFFORT, private) if goal < most else Verdict()
         if verdict.answer is None and not verdict.proven:
             self._resize(SMALLER)
         return verdict.answer
+
+    def _dive(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
+        """The best of some dives, and of the patterns that they found."""
+        best = None
+        for _ in range(DIVES):
+            answer = dive(goals.program, goals.ascent, private, self._rng)
+            self.watch.update()
+            if answer is None:
+                break
+            if total_cost(answer) <= most * (1 + 1e-9):
+                best = answer
+                most = total_cost(answer) - self.step if self.step > 0 else total_cost(answer) * (1 - 1e-6)
+        better = goals.combine(most, HEAVY_EFFORT, private) if private.limit is None else None
+        if better is None and best is None:
+            self._resize(SMALLER)
+        return better or best
 
     def _resize(self, factor: float) -> None:
         self._size = min(max(FEWEST, self._size * factor), LARGEST * float(self.program.members.sum()))

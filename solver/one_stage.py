@@ -41,6 +41,9 @@ from solver.steps import common_step, round_up
 FIRST_ROUNDS, ROUNDS = 40, 150
 # What one turn may do for the bound, and how many parts in a row it tries in vain for the answer.
 EFFORT = Effort(branches=15, patterns=100_000, nodes=50, looks=200)
+# Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
+HEAVY = 4.0
+HEAVY_EFFORT = Effort(branches=0, patterns=300_000, pairs=6_000, nodes=100, looks=400)
 TRIES = 4
 TURNS = 1_000
 
@@ -139,29 +142,41 @@ class _Search:
         self.watch.update(objective=total_cost(self.best))
 
     def _take_turns(self, loose: Bound, ascent: PackedAscent, complete: bool) -> None:
+        heavy = self.program.members.sum() < HEAVY * sum(pattern.instances for pattern in self.best)
+        effort = HEAVY_EFFORT if heavy else EFFORT
         neighbourhoods = Neighbourhoods(
-            self.program, ascent, self.watch, threads=self.threads, seed=self.seed
+            self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy
         )
         goals: Goals | None = None
-        for _ in range(TURNS):
+        for turn in range(1, TURNS):
             self._take(neighbourhoods.improve(self.best, TRIES))
             if self.watch.over:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
             if complete:
                 goals = goals or Goals(self.program, loose, ascent, threads=self.threads, seed=self.seed)
-                while not self.watch.over and self._raise_bound(goals):
+                while not self.watch.over and self._raise_bound(goals, effort):
                     pass
+                if turn.bit_count() == 1 and not self.watch.over:
+                    self._combine(goals, effort)
             if self.watch.over:
                 return
 
-    def _raise_bound(self, goals: Goals) -> bool:
+    def _combine(self, goals: Goals, effort: Effort) -> None:
+        """A better answer among the patterns known; tried after the first, second, fourth … turn."""
+        self.watch.update(phase="combining")
+        goal = total_cost(self.best) - self.step if self.step > 0 else total_cost(self.best) * (1 - 1e-6)
+        answer = goals.combine(goal, effort, self.watch)
+        if answer is not None:
+            self._take(answer)
+
+    def _raise_bound(self, goals: Goals, effort: Effort) -> bool:
         """Prove that nothing costs what the bound says; True when that went through. False too when an answer
         that costs no more was found."""
         self.watch.update(phase="proving")
         most = total_cost(self.best) - self.step
         goal = self.watch.lower_bound if self.step > 0 else total_cost(self.best) * (1 - 1e-9)
-        verdict = goals.reach(min(goal, most) if self.step > 0 else goal, EFFORT, self.watch)
+        verdict = goals.reach(min(goal, most) if self.step > 0 else goal, effort, self.watch)
         if verdict.answer is not None:
             self._take(verdict.answer)
         if verdict.proven:
