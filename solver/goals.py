@@ -52,8 +52,8 @@ class Effort:
         )
 
 
-# A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they do not, it
-# is not tried again.
+# A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they do not,
+# it is not tried again.
 QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=30)
 
 
