@@ -49,11 +49,9 @@ class Tree:
         self, program: Facilities, bound: Bound, patterns: list[Pattern], goal: float, step: float
     ) -> None:
         self.program, self.goal = program, goal
-        self.nodes = 0
         self._near = NEAR * step if step > 0 else NEAR * 1e-2 * goal
         self._ascent = PackedAscent(program, bound, patterns, step)
-        root = Node(limits={}, bound=bound.value, worth=bound.worth, duals={})
-        self._open = [root]
+        self._open = [Node(limits={}, bound=bound.value, worth=bound.worth, duals={})]
         self._undecided = False
 
     @property
@@ -73,7 +71,6 @@ class Tree:
                 break
             # The last first: the goal rules out what is too dear, and answers are deep down.
             node = self._open.pop()
-            self.nodes += 1
             answer = self._visit(node, watch)
             if watch.limit is not None:
                 self._open.append(node)

@@ -49,9 +49,6 @@ class Covering:
         self._numbers: list[int] = []  # of the columns in HiGHS, which has those of `add_row` too
         self._further = 0
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
     def add(
         self,
         cost: float,

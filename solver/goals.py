@@ -4,10 +4,10 @@ Costs are multiples of a step, so an answer at the lower bound is optimal, and a
 out of reach rises by a step. Aiming low is what makes this quick: at a goal near the bound nearly everything
 is ruled out by reduced costs. What is left is decided in one of three ways:
 
-    branch and price (`solver.branching`)  light loads, where an instance could hold any of very many sets
-    few patterns    all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy loads,
-                    where an instance holds few fragments
-    few pairs       the program as it stands (`solver.compact`): many fragments, and few facilities to join
+    branch and price    `solver.branching`: light loads, where an instance could hold any of very many sets
+    few patterns        all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy
+                        loads, where an instance holds few fragments
+    few pairs           the program as it stands (`solver.compact`), where HiGHS' cuts decide it at once
 """
 
 from __future__ import annotations
