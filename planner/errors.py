@@ -48,13 +48,16 @@ class ContradictionError(InputError):
 
 
 class InfeasibleError(PlannerError):
-    """No plan meets the promises of these fragments; `reasons` says why, fragment by fragment."""
+    """No plan meets the promises of these fragments; `reasons` says why, fragment by fragment.
 
-    def __init__(self, reasons: list[Unplanned]) -> None:
+    `problem` is what the message says of all of them together.
+    """
+
+    def __init__(self, reasons: list[Unplanned], problem: str = "no plan meets the promises of") -> None:
         self.reasons = reasons
         names = ", ".join(reason.fragment for reason in reasons[:5])
         more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-        super().__init__(f"no plan meets the promises of {names}{more}")
+        super().__init__(f"{problem} {names}{more}")
 
 
 class DoesNotFitError(PlannerError):

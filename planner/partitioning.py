@@ -113,16 +113,23 @@ class Partition:
         """The fragments as a workload; raises InfeasibleError where no client leaves anything to it."""
         fragments = self.fragments()
         if not fragments:
-            raise InfeasibleError(
-                [
-                    Unplanned(
-                        fragment=choice.client,
-                        reason=choice.reason or choice.status,
-                        detail={"slo_ms": choice.slo_ms, "least_latency_ms": choice.least_latency_ms},
-                    )
-                    for choice in self.choices
-                ]
+            reasons = [
+                Unplanned(
+                    fragment=choice.client,
+                    reason=choice.reason or choice.status,
+                    detail={"slo_ms": choice.slo_ms, "least_latency_ms": choice.least_latency_ms},
+                )
+                for choice in self.choices
+            ]
+            alone = self.count("local")
+            problem = (
+                "no cut keeps the promises of"
+                if alone == 0
+                else "there is nothing to plan: the whole model is fastest on the phone for"
+                if alone == len(reasons)
+                else f"there is nothing to plan: {alone} need no server, no cut serves the others of"
             )
+            raise InfeasibleError(reasons, problem)
         return Workload(fragments=fragments, gpus=self.gpus)
 
     def count(self, status: Status) -> int:

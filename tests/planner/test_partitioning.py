@@ -182,6 +182,20 @@ def test_a_promise_no_cut_can_keep_is_reported_with_what_it_would_take() -> None
     with pytest.raises(InfeasibleError) as error:
         partition(Clients(clients=(hopeless,)), [NET]).workload()
     assert error.value.reasons[0].detail["least_latency_ms"] == choice.least_latency_ms
+    assert str(error.value).startswith("no cut keeps the promises of ")
+
+
+def test_phones_that_need_no_server_are_not_called_broken_promises() -> None:
+    alone = replace(make_client(link=Link(mbps=0.0)), slo_factor=1.1)
+    with pytest.raises(
+        InfeasibleError, match="nothing to plan: the whole model is fastest on the phone for "
+    ):
+        partition(Clients(clients=(alone,)), [NET]).workload()
+    broken = replace(alone, id="other", slo_factor=None, slo_ms=3.0)
+    with pytest.raises(
+        InfeasibleError, match="1 need no server, no cut serves the others of "
+    ):
+        partition(Clients(clients=(alone, broken)), [NET]).workload()
 
 
 def test_a_fixed_cut_is_kept_whatever_the_link_does() -> None:
