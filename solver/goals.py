@@ -52,9 +52,10 @@ class Effort:
         )
 
 
-# A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they do not,
-# it is not tried again.
+# A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they leave
+# its bound further below the goal than this part of a step, it was far from deciding it.
 QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=30)
+NEAR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,16 +67,28 @@ class Verdict:
 
 
 class Goals:
-    """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns."""
+    """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns.
+
+    `quick`: HiGHS has a first look at every goal, as long as it decides them.
+    """
 
     def __init__(
-        self, program: Facilities, loose: Bound, ascent: PackedAscent, *, threads: int, seed: int
+        self,
+        program: Facilities,
+        loose: Bound,
+        ascent: PackedAscent,
+        *,
+        threads: int,
+        seed: int,
+        quick: bool = True,
     ) -> None:
         self.program, self.ascent = program, ascent
         self.threads, self.seed = threads, seed
         self._bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
         self._begun: _Begun | None = None
-        self._quick = True
+        # How many goals HiGHS decided as they stand, less how often it was far from it.
+        self._trust = 0
+        self._quick = quick
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`.
@@ -90,11 +103,10 @@ class Goals:
         if begun is None or begun.goal != goal:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
-        if begun.asked == 1 and self._quick and effort.branches:
+        if begun.asked == 1 and self._quick and self._trust >= 0 and effort.branches:
             answer, proven = self._compact(allowed, QUICK, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
-            self._quick = False
         answer, proven = self._branch(begun, effort.branches, watch)
         if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
             answer, proven = self._choose(allowed, effort.times(begun.asked), watch)
@@ -132,6 +144,8 @@ class Goals:
             return Pool(self.program, patterns, allowed).solve(
                 watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
             )
+        if effort.branches and self._trust < 0:
+            return None, False
         return self._compact(allowed, effort, watch)
 
     def _compact(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
@@ -148,13 +162,19 @@ class Goals:
             nodes=effort.nodes,
             looks=effort.looks,
         )
+        if answer is not None and total_cost(settle(self.program, answer)) > allowed:
+            answer = None  # HiGHS looks above the goal too
+        if answer is not None or lower_bound > allowed:
+            self._trust += 1
+        elif lower_bound <= allowed - NEAR * self.ascent.step:
+            self._trust -= 1
         return answer, lower_bound > allowed
 
     def _verdict(self, answer: list[Pattern] | None, proven: bool, allowed: float) -> Verdict:
         if answer is not None:
             answer = settle(self.program, answer)
             if total_cost(answer) > allowed:
-                answer = None  # HiGHS looks a little above the goal too
+                answer = None
         return Verdict(answer=answer, proven=proven and answer is None)
 
 

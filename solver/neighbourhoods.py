@@ -19,7 +19,7 @@ import numpy as np
 from solver.diving import dive
 from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
-from solver.goals import Effort, Goals, Verdict
+from solver.goals import Effort, Goals
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import round_up
@@ -27,11 +27,14 @@ from solver.steps import round_up
 # Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
 FRAGMENTS, FEWEST = 40, 12
 LARGER, SMALLER = 1.25, 0.8
+# A part's slack, in price steps, at first and at most: where it is less there is rarely anything to gain.
+GAIN, MOST_GAIN = 2.0, 4.0
 # A part never is more than this of the whole: that would be the whole search again.
 LARGEST = 0.6
 # Rounds of a part's relaxation.
 MOST_ROUNDS = 1_000
-EFFORT = Effort(branches=15)
+EFFORT = Effort(branches=25)
+COMBINING = Effort(branches=0, nodes=50, looks=50)
 # Where an instance holds few fragments, choosing among all patterns of a part goes further; and dives do.
 HEAVY_EFFORT = Effort(branches=0, patterns=20_000, pairs=1_500, nodes=100, looks=100)
 DIVES = 2
@@ -54,7 +57,7 @@ class Neighbourhoods:
         self.step = ascent.step
         self.threads, self.seed = threads, seed
         self._rng = np.random.default_rng(seed)
-        self._size = float(FRAGMENTS)
+        self._size, self._gain = float(FRAGMENTS), GAIN
 
     @property
     def worth(self) -> Floats:
@@ -74,7 +77,7 @@ class Neighbourhoods:
     def solve_again(self, answer: list[Pattern], part: list[int]) -> list[Pattern] | None:
         """A cheaper answer that differs in the patterns of these numbers alone; None when there is none."""
         freed = [answer[number] for number in part]
-        goal = total_cost(freed) - self.step if self.step > 0 else total_cost(freed) * (1 - 1e-6)
+        goal = self._below(freed)
         members = np.zeros(len(self.program), dtype=np.intp)
         for pattern in freed:
             members[list(pattern.classes)] += pattern.counts
@@ -109,25 +112,43 @@ class Neighbourhoods:
         if private.limit is not None:
             return None
         bound = Bound(value=ascent.value, worth=ascent.worth)
-        goals = Goals(program, bound, ascent, threads=self.threads, seed=self.seed)
-        goal = round_up(ascent.value, self.step) if self.step > 0 else most
-        while private.limit is None:
-            if goal > most * (1 + 1e-9):
-                self._resize(LARGER)  # proven: there is nothing better
-                return None
-            verdict = goals.reach(goal, HEAVY_EFFORT if self.heavy else EFFORT, private)
+        if round_up(ascent.value, self.step) > most * (1 + 1e-9):
+            self._resize(LARGER)  # proven: there is nothing better
+            return None
+        goals = Goals(program, bound, ascent, threads=self.threads, seed=self.seed, quick=False)
+        return self._by_steps(goals, most, private) if self.heavy else self._search(goals, most, private)
+
+    def _search(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
+        """Cheaper and cheaper answers by branch and price; where it finds none, one of known patterns."""
+        best = None
+        while (verdict := goals.reach(most, EFFORT, private)).answer is not None:
+            best = verdict.answer
+            self.watch.update()
+            most = self._below(best)
+        if best is None and verdict.proven:
+            self._resize(LARGER)
+        if best is not None or verdict.proven or private.limit is not None:
+            return best
+        self._resize(SMALLER)
+        return goals.combine(most, COMBINING, private)
+
+    def _by_steps(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
+        """The part's optimum, its bound raised step by step; else what dives find."""
+        goal = round_up(goals.ascent.value, self.step) if self.step > 0 else most
+        while private.limit is None and goal <= most * (1 + 1e-9):
+            verdict = goals.reach(goal, HEAVY_EFFORT, private)
             self.watch.update()
             if verdict.answer is not None:
                 return verdict.answer
             if not verdict.proven:
-                break
+                return self._dive(goals, most, private)
             goal = goal + self.step if self.step > 0 else math.inf
-        if self.heavy:
-            return self._dive(goals, most, private)
-        verdict = goals.reach(most, EFFORT, private) if goal < most else Verdict()
-        if verdict.answer is None and not verdict.proven:
-            self._resize(SMALLER)
-        return verdict.answer
+        self._resize(LARGER)
+        return None
+
+    def _below(self, answer: list[Pattern]) -> float:
+        """As little less than this answer as there is."""
+        return total_cost(answer) - self.step if self.step > 0 else total_cost(answer) * (1 - 1e-6)
 
     def _dive(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
         """The best of some dives, and of the patterns that they found."""
@@ -138,8 +159,7 @@ class Neighbourhoods:
             if answer is None:
                 break
             if total_cost(answer) <= most * (1 + 1e-9):
-                best = answer
-                most = total_cost(answer) - self.step if self.step > 0 else total_cost(answer) * (1 - 1e-6)
+                best, most = answer, self._below(answer)
         better = goals.combine(most, HEAVY_EFFORT, private) if private.limit is None else None
         if better is None and best is None:
             self._resize(SMALLER)
@@ -147,6 +167,7 @@ class Neighbourhoods:
 
     def _resize(self, factor: float) -> None:
         self._size = min(max(FEWEST, self._size * factor), LARGEST * float(self.program.members.sum()))
+        self._gain = min(max(1.0, self._gain * factor), MOST_GAIN)
 
     def _pick(self, answer: list[Pattern]) -> list[int]:
         """Numbers of patterns that serve about `_size` fragments: one by its slack, and others.
@@ -165,12 +186,14 @@ class Neighbourhoods:
         else:
             key = rng.uniform(0.0, 1.0, len(answer)) / (weight if way == 1 else 1.0)
         key[centre] = -1.0
-        part, served = [], 0
+        largest = LARGEST * float(self.program.members.sum())
+        part, served, gain = [], 0, 0.0
         for number in np.argsort(key).tolist():
-            if served >= self._size:
+            if served >= largest or (served >= self._size and (self.heavy or gain >= self._gain * self.step)):
                 break
             part.append(number)
             served += sum(answer[number].counts)
+            gain += float(slack[number])
         return sorted(part)
 
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from solver.companion import Companion, Known, Task, worthwhile
 from solver.diving import dive
 from solver.facilities import (
     Facilities,
@@ -40,12 +41,17 @@ from solver.steps import common_step, round_up
 # Rounds of the pattern program's relaxation before the first dive, and in one turn.
 FIRST_ROUNDS, ROUNDS = 40, 150
 # What one turn may do for the bound, and how many parts in a row it tries in vain for the answer.
-EFFORT = Effort(branches=15, patterns=100_000, nodes=50, looks=200)
+EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=200)
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
 HEAVY_EFFORT = Effort(branches=0, patterns=300_000, pairs=6_000, nodes=100, looks=400)
 TRIES = 4
 TURNS = 1_000
+# With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
+EFFORT_BESIDE = replace(EFFORT, branches=5)
+ROUNDS_BESIDE = 20
+# When known patterns are combined again: so many times as many as the last time.
+MORE_PATTERNS = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +149,19 @@ class _Search:
 
     def _take_turns(self, loose: Bound, ascent: PackedAscent, complete: bool) -> None:
         heavy = self.program.members.sum() < HEAVY * sum(pattern.instances for pattern in self.best)
+        if worthwhile(self.threads):
+            task = Task(
+                program=self.program,
+                bound=Bound(value=ascent.value, worth=ascent.worth),
+                patterns=tuple(ascent.patterns),
+                answer=tuple(self.best),
+                heavy=heavy,
+                seed=self.seed,
+                memory_limit_mb=self.watch.memory_limit_mb,
+            )
+            with Companion(task) as beside:
+                self._prove_beside(beside, loose, ascent, complete, heavy)
+            return
         effort = HEAVY_EFFORT if heavy else EFFORT
         neighbourhoods = Neighbourhoods(
             self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy
@@ -155,32 +174,80 @@ class _Search:
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
             if complete:
                 goals = goals or Goals(self.program, loose, ascent, threads=self.threads, seed=self.seed)
-                while not self.watch.over and self._raise_bound(goals, effort):
+                while not self.watch.over and self._raise_bound(goals, effort, self.watch):
                     pass
                 if turn.bit_count() == 1 and not self.watch.over:
-                    self._combine(goals, effort)
+                    # After the first, second, fourth … turn.
+                    self._combine(goals, effort, self.watch)
             if self.watch.over:
                 return
 
-    def _combine(self, goals: Goals, effort: Effort) -> None:
-        """A better answer among the patterns known; tried after the first, second, fourth … turn."""
+    def _prove_beside(
+        self, beside: Companion, loose: Bound, ascent: PackedAscent, complete: bool, heavy: bool
+    ) -> None:
+        """The bound alone: the companion looks for answers, and tells."""
+        watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
+        goals: Goals | None = None
+        combined = 0
+        while not watch.over:
+            self._hear(beside, ascent)
+            complete = complete or ascent.run(watch, rounds=ROUNDS_BESIDE)
+            if watch.over or not complete:
+                continue
+            goals = goals or Goals(self.program, loose, ascent, threads=1, seed=self.seed)
+            known = Known(
+                answer=tuple(self.best),
+                bound=Bound(value=ascent.value, worth=ascent.worth),
+            )
+            beside.tell(known)
+            self._raise_bound(goals, effort, self._until_met(beside))
+            if len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
+                combined = len(ascent.patterns)
+                self._combine(goals, effort, self._until_met(beside))
+
+    def _until_met(self, beside: Companion) -> Watch:
+        """Ends early where the companion has an answer that the bound proves to be the best."""
+        watch = self.watch
+        return Watch(
+            time_limit_s=watch.remaining_s,
+            should_stop=lambda: watch.limit is not None or beside.cost <= watch.lower_bound * (1 + 1e-9),
+            report=lambda _: watch.update(),
+        )
+
+    def _hear(self, beside: Companion, ascent: PackedAscent) -> None:
+        for answer in beside.news():
+            for pattern in answer:
+                ascent.add(pattern)
+            self._take(list(answer))
+
+    @property
+    def _goal(self) -> float:
+        """What is to be ruled out or reached next: the bound, or as little below the answer as there is."""
+        if self.step > 0:
+            return min(self.watch.lower_bound, total_cost(self.best) - self.step)
+        return total_cost(self.best) * (1 - 1e-9)
+
+    def _rule_out(self, goal: float) -> None:
+        self.watch.update(lower_bound=goal + self.step if self.step > 0 else goal / (1 - 1e-9))
+
+    def _combine(self, goals: Goals, effort: Effort, watch: Watch) -> None:
+        """A better answer among the patterns known."""
         self.watch.update(phase="combining")
         goal = total_cost(self.best) - self.step if self.step > 0 else total_cost(self.best) * (1 - 1e-6)
-        answer = goals.combine(goal, effort, self.watch)
+        answer = goals.combine(goal, effort, watch)
         if answer is not None:
             self._take(answer)
 
-    def _raise_bound(self, goals: Goals, effort: Effort) -> bool:
+    def _raise_bound(self, goals: Goals, effort: Effort, watch: Watch) -> bool:
         """Prove that nothing costs what the bound says; True when that went through. False too when an answer
         that costs no more was found."""
         self.watch.update(phase="proving")
-        most = total_cost(self.best) - self.step
-        goal = self.watch.lower_bound if self.step > 0 else total_cost(self.best) * (1 - 1e-9)
-        verdict = goals.reach(min(goal, most) if self.step > 0 else goal, effort, self.watch)
+        goal = self._goal
+        verdict = goals.reach(goal, effort, watch)
         if verdict.answer is not None:
             self._take(verdict.answer)
         if verdict.proven:
-            self.watch.update(lower_bound=goal + self.step if self.step > 0 else total_cost(self.best))
+            self._rule_out(goal)
         return verdict.proven
 
 

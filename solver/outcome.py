@@ -115,7 +115,7 @@ class Watch:
         self._should_stop = should_stop
         self._interval_s = interval_s
         self._last_report_s = -math.inf
-        self._memory_limit_mb = memory_limit_mb
+        self.memory_limit_mb = memory_limit_mb
         self._memory_read_s = -math.inf
         self._ended: Limit | None = None
 
@@ -138,9 +138,9 @@ class Watch:
         if self._ended is None and self._should_stop is not None and self._should_stop():
             self._ended = Limit.STOPPED
         now = self.elapsed_s
-        if self._ended is None and self._memory_limit_mb and now - self._memory_read_s > MEMORY_EVERY_S:
+        if self._ended is None and self.memory_limit_mb and now - self._memory_read_s > MEMORY_EVERY_S:
             self._memory_read_s = now
-            if resident_mb() > self._memory_limit_mb:
+            if resident_mb() > self.memory_limit_mb:
                 self._ended = Limit.MEMORY
         if self._ended is not None:
             return self._ended

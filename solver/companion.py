@@ -1,0 +1,130 @@
+"""A process beside a search for 5.2, on a second core: it looks for better answers while the search proves.
+
+The search tells it what is known (an answer, prices), and it tells every cheaper answer that it finds by
+solving parts again (`solver.neighbourhoods`). What is sent are pickles over the process's own pipes. A
+companion whose search has gone reads the end of its input, and ends. When messages arrive depends on the
+machine, so a search with a companion does not repeat itself; one thread is for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from solver.facilities import Facilities, Pattern, total_cost
+from solver.fractional_bound import Bound
+
+
+Answer = tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """The program, prices that prove a bound on it, patterns to begin with, and an answer."""
+
+    program: Facilities
+    bound: Bound
+    patterns: tuple[Pattern, ...]
+    answer: Answer
+    heavy: bool
+    seed: int
+    memory_limit_mb: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What the search knows now: an answer, and prices."""
+
+    answer: Answer
+    bound: Bound
+
+
+class Companion:
+    """The process, as the search sees it. To be closed, which ends it."""
+
+    def __init__(self, task: Task) -> None:
+        self._cost = math.inf
+        self._news: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "solver.companion_work"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        )
+        threading.Thread(target=self._listen, name="companion", daemon=True).start()
+        self._told: Known | None = None
+        self._send(task)
+
+    def __enter__(self) -> Companion:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, known: Known) -> None:
+        """What is known now; nothing is sent where it was told before."""
+        told = self._told
+        if told is None or total_cost(known.answer) < total_cost(told.answer):
+            self._told = known
+            self._send(known)
+
+    @property
+    def cost(self) -> float:
+        """Of the cheapest answer that it sent."""
+        return self._cost
+
+    def news(self) -> list[Answer]:
+        """Cheaper answers that came since the last time."""
+        found = []
+        while not self._news.empty():
+            found.append(self._news.get())
+        return found
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def _send(self, message: Any) -> None:
+        assert self._process.stdin is not None
+        # Where it has ended the search goes on alone.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            pickle.dump(message, self._process.stdin)
+            self._process.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for answer in messages(self._process.stdout):
+            self._news.put(answer)
+            self._cost = min(self._cost, total_cost(answer))
+
+
+def worthwhile(threads: int) -> bool:
+    """Whether there is a core for a companion."""
+    return threads >= 2 and len(os.sched_getaffinity(0)) >= 2
+
+
+def messages(pipe: IO[bytes]) -> Any:
+    while True:
+        try:
+            yield pickle.load(pipe)  # noqa: S301 - the other end is this program
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return

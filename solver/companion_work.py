@@ -1,0 +1,71 @@
+"""The companion's own side (see `solver.companion`): parts solved again and again."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable
+
+from solver.companion import Answer, Known, Task, messages
+from solver.facilities import total_cost
+from solver.neighbourhoods import Neighbourhoods
+from solver.outcome import Watch, resident_mb
+from solver.packed_bound import PackedAscent
+from solver.steps import common_step
+
+
+class Work:
+    """The best answer so far, and the search around it. `hear` is called from another thread than `run`."""
+
+    def __init__(self, task: Task, send: Callable[[Answer], None]) -> None:
+        self._best, self._send, self._memory_limit_mb = task.answer, send, task.memory_limit_mb
+        step = common_step(task.program.prices)
+        self._ascent = PackedAscent(task.program, task.bound, list(task.patterns), step)
+        self._parts = Neighbourhoods(
+            task.program, self._ascent, Watch(), threads=1, seed=task.seed, heavy=task.heavy
+        )
+
+    def hear(self, known: Known) -> None:
+        """What the search knows."""
+        if total_cost(known.answer) < total_cost(self._best):
+            self._best = known.answer
+        if known.bound.value > self._ascent.value:
+            self._ascent.value, self._ascent.worth = known.bound.value, known.bound.worth
+
+    def run(self) -> None:
+        """Until too much is in memory; otherwise it is the search that ends."""
+        while not self._memory_limit_mb or resident_mb() < self._memory_limit_mb:
+            answer = tuple(self._parts.improve(list(self._best), 1))
+            if total_cost(answer) < total_cost(self._best):
+                self._best = answer
+                self._send(answer)
+
+
+def _main() -> None:
+    # What libraries print must not come between the messages.
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def send(answer: Answer) -> None:
+        pickle.dump(answer, pipe)
+        pipe.flush()
+
+    told = messages(sys.stdin.buffer)
+    task = next(told, None)
+    if task is None:
+        return
+    work = Work(task, send)
+
+    def listen() -> None:
+        for known in told:
+            work.hear(known)
+        os._exit(0)  # the search has gone
+
+    threading.Thread(target=listen, name="search", daemon=True).start()
+    work.run()
+
+
+if __name__ == "__main__":
+    _main()

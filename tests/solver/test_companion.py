@@ -1,0 +1,155 @@
+"""The process beside a search: what it finds holds, and neither of the two outlives the other for long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from solver import one_stage
+from solver.companion import Answer, Companion, Known, Task
+from solver.facilities import Facilities, all_alone, total_cost
+from solver.fractional_bound import Bound, fractional_bound
+from solver.greedy import greedy
+from solver.one_stage import solve_one_stage
+from solver.outcome import Status, Watch
+from solver.packed_bound import PackedAscent
+from solver.steps import common_step
+from tests.solver.programs import random_program
+from tests.solver.test_one_stage_search import served
+
+PATIENCE_S = 30.0
+
+
+def task_of(program: Facilities) -> tuple[Task, Bound]:
+    answer = all_alone(program)
+    loose = fractional_bound(program, answer, Watch())
+    ascent = PackedAscent(program, loose, answer, common_step(program.prices))
+    ascent.run(Watch(), rounds=1_000)
+    bound = Bound(value=ascent.value, worth=ascent.worth)
+    task = Task(
+        program=program,
+        bound=bound,
+        patterns=tuple(ascent.patterns),
+        answer=tuple(answer),
+        heavy=False,
+        seed=0,
+    )
+    return task, bound
+
+
+def next_news(companion: Companion) -> list[Answer]:
+    until = time.monotonic() + PATIENCE_S
+    while not (found := companion.news()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return found
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_what_it_finds_is_cheaper_and_serves_everybody() -> None:
+    program = random_program(1, classes=40, groups=6, members=2)
+    task, _ = task_of(program)
+    with Companion(task) as companion:
+        cost = total_cost(task.answer)
+        for _ in range(3):
+            for answer in next_news(companion):
+                assert total_cost(answer) < cost
+                cost = total_cost(answer)
+                assert served(program, list(answer)) == program.members.tolist()
+            if cost < total_cost(greedy(program, Watch())):
+                break
+        assert cost < total_cost(task.answer)
+
+
+def test_what_the_search_found_is_not_found_again() -> None:
+    program = random_program(8, classes=40, groups=5, options=8)
+    task, bound = task_of(program)
+    best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
+    assert best.outcome.status is Status.OPTIMAL
+    with Companion(task) as companion:
+        companion.tell(Known(answer=best.patterns, bound=bound))
+        time.sleep(1.0)
+        companion.news()
+        time.sleep(0.5)
+        assert not companion.news()
+
+
+def test_a_search_whose_companion_is_killed_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = random_program(8, classes=40, groups=5, options=8)
+    alone = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
+    killed: list[int] = []
+
+    class Unlucky(Companion):
+        def __init__(self, task: Task) -> None:
+            super().__init__(task)
+            os.kill(self.pid, signal.SIGKILL)
+            killed.append(self.pid)
+
+    monkeypatch.setattr(one_stage, "worthwhile", lambda threads: threads > 1)
+    monkeypatch.setattr(one_stage, "Companion", Unlucky)
+    answer = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=2)
+    assert killed
+    assert all(gone(pid) for pid in killed)
+    assert answer.outcome.status is Status.OPTIMAL
+    assert total_cost(answer.patterns) == pytest.approx(total_cost(alone.patterns))
+
+
+def test_with_a_companion_the_optimum_is_the_same_and_it_ends_with_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Companion] = []
+
+    class Noted(Companion):
+        def __init__(self, task: Task) -> None:
+            super().__init__(task)
+            begun.append(self)
+
+    monkeypatch.setattr(one_stage, "worthwhile", lambda threads: threads > 1)
+    monkeypatch.setattr(one_stage, "Companion", Noted)
+    for seed in (8, 9):
+        program = random_program(seed, classes=40, groups=5, options=8)
+        one, two = (
+            solve_one_stage(program, watch=Watch(time_limit_s=60), threads=threads) for threads in (1, 2)
+        )
+        assert one.outcome.status is two.outcome.status is Status.OPTIMAL
+        assert one.outcome.lower_bound == pytest.approx(two.outcome.lower_bound)
+        assert served(program, list(two.patterns)) == program.members.tolist()
+    assert begun
+    assert all(gone(companion.pid) for companion in begun)
+
+
+SEARCH = """
+import sys, time
+from tests.solver.test_companion import random_program, task_of
+from solver.companion import Companion
+companion = Companion(task_of(random_program(1, classes=40, groups=6, members=2))[0])
+print(companion.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_companion_whose_search_is_killed_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", SEARCH], stdout=subprocess.PIPE, text=True) as search:
+        assert search.stdout is not None
+        timer = threading.Timer(PATIENCE_S, search.kill)
+        timer.start()
+        pid = int(search.stdout.readline())
+        timer.cancel()
+        assert not gone(pid)
+        search.kill()
+    until = time.monotonic() + PATIENCE_S
+    while not gone(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert gone(pid)
