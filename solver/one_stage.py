@@ -34,7 +34,7 @@ from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.neighbourhoods import Neighbourhoods
-from solver.outcome import Limit, Outcome, Status, Watch
+from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step, round_up
 
@@ -190,7 +190,9 @@ class _Search:
         goals: Goals | None = None
         combined = 0
         while not watch.over:
-            self._hear(beside, ascent)
+            self._hear(beside)
+            for pattern in self.best:
+                ascent.add(pattern)
             complete = complete or ascent.run(watch, rounds=ROUNDS_BESIDE)
             if watch.over or not complete:
                 continue
@@ -204,20 +206,24 @@ class _Search:
             if len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
                 self._combine(goals, effort, self._until_met(beside))
+        self._hear(beside)
 
     def _until_met(self, beside: Companion) -> Watch:
-        """Ends early where the companion has an answer that the bound proves to be the best."""
+        """Listens to the companion, and ends early where its answer is proven to be the best."""
         watch = self.watch
+
+        def report(_: Progress) -> None:
+            self._hear(beside)
+            watch.update()
+
         return Watch(
             time_limit_s=watch.remaining_s,
             should_stop=lambda: watch.limit is not None or beside.cost <= watch.lower_bound * (1 + 1e-9),
-            report=lambda _: watch.update(),
+            report=report,
         )
 
-    def _hear(self, beside: Companion, ascent: PackedAscent) -> None:
+    def _hear(self, beside: Companion) -> None:
         for answer in beside.news():
-            for pattern in answer:
-                ascent.add(pattern)
             self._take(list(answer))
 
     @property
