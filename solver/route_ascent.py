@@ -171,8 +171,9 @@ class RouteAscent:
         allowed = self._rest[self.arcs] > 0
         for _ in range(steps):
             ahead = (2 * self._use - before) / (SHARES * self._scale[:, None])
+            ahead = np.where(allowed, ahead, -np.inf)
             ahead -= ahead.max(axis=1, keepdims=True)
-            share = np.maximum(self._share, LEAST_SHARE) * np.exp(ahead) * allowed
+            share = np.maximum(self._share, LEAST_SHARE) * np.exp(ahead)
             self._share = share / share.sum(axis=1, keepdims=True)
             priced = self._share * price
             priced[:, :-1] += priced[:, -1:] * worth

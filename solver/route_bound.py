@@ -145,7 +145,8 @@ class RouteBound:
             self.guide = self.prices
             self._ascent = RouteAscent(self.graph, self.prices)
             self._ascent.pays(routing.distances)
-            self._ascent.add(RoutePath(k=k, arcs=path) for k, path in enumerate(routing.paths()))
+            there = np.flatnonzero(np.isfinite(routing.distances)).tolist()
+            self._ascent.add(RoutePath(k=k, arcs=routing.path(k)) for k in there)
             self._ascent.add(path for path in self._given if np.isin(path.arcs, self.alive).all())
         return self._ascent
 
