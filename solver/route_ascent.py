@@ -84,7 +84,14 @@ class RouteAscent:
         """What the average flow costs; the relaxation is not more."""
         if not self._use_weight:
             return np.inf
-        return float(self.graph.price[self.arcs] @ self._use_sum.max(axis=1)) / self._use_weight
+        return float(self.graph.price @ self.use)
+
+    @property
+    def use(self) -> Floats:
+        """[E]: the part of an instance that the average flow needs of an arc."""
+        use = np.zeros(len(self._row))
+        use[self.arcs] = self._use_sum.max(axis=1) / max(self._use_weight, 1e-300)
+        return use
 
     def add(self, paths: Iterable[RoutePath]) -> None:
         """Make paths known."""

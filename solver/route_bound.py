@@ -55,7 +55,7 @@ class RouteBound:
     `at_least` [E] is what such a plan costs at least if it uses an arc. `paths` are those found on the way,
     `relaxed` is the relaxation's optimum, or above it, and `done` says that `value` is as near to it as it
     will be. `guide` [K, E] are prices near those of the relaxation: they prove nothing, but the paths of good
-    plans are cheap at them.
+    plans are cheap at them. `use` [E] is how many instances of an arc the relaxation needs, nearly.
     """
 
     def __init__(self, graph: RouteGraph, step: float) -> None:
@@ -63,6 +63,7 @@ class RouteBound:
         # To begin with every arc is bought in fractions, as its load needs it.
         self.prices = np.where(graph.able, graph.price * graph.load[:, None] / graph.capacity, 0.0)
         self.guide = self.prices
+        self.use = np.zeros(len(graph.tail))
         self.value, self.relaxed = 0.0, np.inf
         self.done = False
         self.at_least = np.zeros(len(graph.tail))
@@ -106,7 +107,7 @@ class RouteBound:
             ascent.run(round(self._steps), watch)
             if watch.over:
                 return
-            self.relaxed = ascent.above
+            self.relaxed, self.use = ascent.above, ascent.use
             self.guide = self._share_the_rest(ascent, self.guide, watch)
             done = self.value >= self.relaxed * (1 - MATTERS / 10)
             rounded = self.step > 0 and round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
