@@ -57,6 +57,7 @@ class RouteTurns:
             graph=self.full,
             plan=plan_in(part, self.full, best),
             arcs=bound.alive,
+            use=bound.use,
             prices_of=lambda classes: self.bound.guide[condensed[classes]],
             step=bound.step,
             seed=settings.seed,
@@ -77,7 +78,7 @@ class RouteTurns:
             bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
             bound.run(bounding)
             watch.update(lower_bound=bounding.lower_bound)
-            self.repairs.arcs = bound.alive
+            self.repairs.arcs, self.repairs.use = bound.alive, bound.use
             better = self.repairs.improve(watch, REPAIRS, watch.remaining_s * REPAIRING)
             if not watch.over and self.full is bound.graph:
                 self._choose()

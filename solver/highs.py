@@ -49,7 +49,8 @@ def quiet() -> highspy.Highs:
 
 
 def run(highs: highspy.Highs, watch: Watch, looks: int | None = None) -> bool:
-    """Run until done or until the watch says stop; False when HiGHS did not listen and was left behind.
+    """Run until done or until the watch says stop; False when HiGHS did not listen and was left behind, or
+    one left behind before did not end in time for this run to begin.
 
     An integer search also ends once HiGHS has looked up from its work `looks` times: with one thread that is
     the same point on every machine, while a time limit is not.
@@ -57,7 +58,8 @@ def run(highs: highspy.Highs, watch: Watch, looks: int | None = None) -> bool:
     HiGHS works in a thread of its own, so that this one can report progress, and can go on when the time is
     over: HiGHS looks up from its work often, but not always often enough.
     """
-    _wait_for_abandoned()
+    if not _abandoned_ended(watch):
+        return False
     stop = threading.Event()
     looked = itertools.count(1)
 
@@ -110,7 +112,8 @@ def integer_search(
     `nodes` and `looks` (see `run`) limit it in a way that does not depend on the machine's speed; it ends at
     a relative `gap` or at a solution of at most `target`.
     """
-    _wait_for_abandoned()
+    if not _abandoned_ended(watch, time_limit_s):
+        return Found(values=None, objective=math.inf, lower_bound=0.0)
     highspy.Highs.resetGlobalScheduler(True)
     highs = quiet()
     highs.setOptionValue("threads", threads)
@@ -157,6 +160,16 @@ def integer_search(
     return Found(values=values, objective=float(info.objective_function_value), lower_bound=bound)
 
 
-def _wait_for_abandoned() -> None:
+def _abandoned_ended(watch: Watch, time_limit_s: float = math.inf) -> bool:
+    """Wait for the runs left behind, as long as the watch and the time allow; whether all have ended."""
+    until = watch.elapsed_s + time_limit_s
     while _abandoned:
-        _abandoned.pop().join()
+        thread = _abandoned[-1]
+        thread.join(POLL_S)
+        if not thread.is_alive():
+            _abandoned.remove(thread)
+            continue
+        watch.update()
+        if watch.limit is not None or watch.elapsed_s >= until:
+            return False
+    return True

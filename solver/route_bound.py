@@ -11,12 +11,11 @@ so any prices that keep to this prove a bound. They are raised in two ways:
 makes the arc no better than its cheapest path. Every arc's price is shared anew in proportion to these needs,
 again and again; a few sweeps bring most of what there is, and then they get stuck.
 
-*Rounds.* A few arcs are *active*, and over them alone the relaxation is solved, by column generation with all
-rows of the active arcs (`solver.route_relaxation`). Its optimum says what every class should pay in all. The
-other arcs' prices are then shared by sweeps towards that: a class needs to pay for an arc what is missing to
-its goal. An arc whose price is less than what classes need to pay for it becomes active, and so do arcs of
-paths that stay below a class's goal. When there are none, the bound meets the relaxation's optimum, found
-over some hundred of many thousand arcs.
+*Rounds.* A few arcs are *active*, and over them alone prices are raised on towards the relaxation's optimum
+(`solver.route_ascent`). They say what every class pays in all. The other arcs' prices are then shared by
+sweeps towards that: a class needs to pay for an arc what is missing to its goal. An arc whose price is less
+than what classes need to pay for it becomes active, and so do arcs of paths that stay below a class's goal.
+When there are none, the bound is what the active arcs say: some hundred of many thousand.
 
 *Left out.* Let prices prove z, and let classes pay for arc e no more than they need to. A plan that uses e
 has a whole instance of it, routes split or not, and costs at least z + s_e − (what an instance full of them
@@ -28,8 +27,8 @@ from __future__ import annotations
 import numpy as np
 
 from solver.outcome import Watch
+from solver.route_ascent import RouteAscent, RoutePath
 from solver.route_graph import RouteGraph, Routing
-from solver.route_relaxation import RoutePath, RouteRelaxation
 from solver.routes import Floats, Indices
 from solver.steps import round_up
 
@@ -37,16 +36,14 @@ __all__ = ["RouteBound", "RoutePath"]
 
 # Sweeps, how far the first goes towards the new shares, and after how many it goes half as far.
 SWEEPS, STRIDE, HALVING = 12, 0.5, 40
-# Active arcs to begin with, and added in a round at most, together and between the same cut points.
-FIRST_ACTIVE, MORE_ACTIVE, MORE_ALIKE = 60, 60, 2
+# Arcs that become active in a round at most, together and between the same cut points.
+MORE_ACTIVE, MORE_ALIKE = 60, 2
 # Sweeps of a round, and how far each goes.
-ROUND_SWEEPS, ROUND_STRIDE = 4, 0.6
-# The relaxation over the active arcs is solved this closely, or to this part of the gap that is left where
-# that is more; what is missing to a goal matters from there on.
-CLOSE, CLOSE_PART = 2e-3, 0.1
+ROUND_SWEEPS, ROUND_STRIDE = 3, 0.6
+# What is missing to a goal matters from here on.
 MATTERS = 1e-3
-# Rounds; those of the relaxation in each, which are twice as many once nothing has come of one.
-ROUNDS, FEWEST_ROUNDS, MOST_ROUNDS = 500, 4, 32
+# Rounds, and the steps of the ascent in each: more and more once the other arcs' prices are good enough.
+ROUNDS, FEWEST_STEPS, MOST_STEPS, MORE_STEPS = 5_000, 200, 600, 1.3
 # What sums of prices in single precision may be wrong by, generously.
 SINGLE = 2e-5
 
@@ -58,7 +55,7 @@ class RouteBound:
     `at_least` [E] is what such a plan costs at least if it uses an arc. `paths` are those found on the way,
     `relaxed` is the relaxation's optimum, or above it, and `done` says that `value` is as near to it as it
     will be. `guide` [K, E] are prices near those of the relaxation: they prove nothing, but the paths of good
-    plans are cheap at them.
+    plans are cheap at them. `use` [E] is how many instances of an arc the relaxation needs, nearly.
     """
 
     def __init__(self, graph: RouteGraph, step: float) -> None:
@@ -66,23 +63,26 @@ class RouteBound:
         # To begin with every arc is bought in fractions, as its load needs it.
         self.prices = np.where(graph.able, graph.price * graph.load[:, None] / graph.capacity, 0.0)
         self.guide = self.prices
+        self.use = np.zeros(len(graph.tail))
         self.value, self.relaxed = 0.0, np.inf
         self.done = False
         self.at_least = np.zeros(len(graph.tail))
         self.alive = graph.everything
-        self.relaxation = RouteRelaxation(graph)
-        self._active = np.zeros(len(graph.tail), dtype=bool)
-        self._rounds = FEWEST_ROUNDS
+        self._ascent: RouteAscent | None = None
+        self._given: list[RoutePath] = []
+        self._steps = float(FEWEST_STEPS)
 
     @property
     def paths(self) -> list[RoutePath]:
         """All paths found."""
-        return list(self.relaxation)
+        return self._given if self._ascent is None else list(self._ascent)
 
     def add(self, path: RoutePath) -> None:
         """Make a path known, and its arcs active."""
-        self._active[list(path.arcs)] = True
-        self.relaxation.add(path)
+        if self._ascent is None:
+            self._given.append(path)
+        else:
+            self._ascent.add([path])
 
     def sweep(self, watch: Watch) -> None:
         """Raise the bound quickly: sweeps alone."""
@@ -100,19 +100,15 @@ class RouteBound:
 
     def run(self, watch: Watch) -> None:
         """Raise the bound until the relaxation's optimum is reached or the watch says stop."""
-        if watch.over:
+        ascent = None if watch.over else self._begun(watch)
+        if ascent is None:
             return
-        rest = self.prices
-        self._begin(watch)
-        if watch.over:
-            return
-        self._rounds = FEWEST_ROUNDS
         for _ in range(ROUNDS):
-            before = (self.value, int(self._active.sum()))
-            own = self._relax(rest, watch)
-            if own is None or watch.over:
+            ascent.run(round(self._steps), watch)
+            if watch.over:
                 return
-            rest = self.guide = self._share_the_rest(own, rest, watch)
+            self.relaxed, self.use = ascent.above, ascent.use
+            self.guide = self._share_the_rest(ascent, self.guide, watch)
             done = self.value >= self.relaxed * (1 - MATTERS / 10)
             rounded = self.step > 0 and round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
             if done or rounded:
@@ -120,8 +116,6 @@ class RouteBound:
                 return
             if watch.over:
                 return
-            if self.value <= before[0] and int(self._active.sum()) <= before[1]:
-                self._rounds = min(2 * self._rounds, MOST_ROUNDS)
 
     def useful(self, most: float, watch: Watch) -> Indices:
         """Arcs that a plan of at most this price (below the watch's objective) may use."""
@@ -143,40 +137,31 @@ class RouteBound:
         watch.update(phase="routes", lower_bound=round_up(self.value, self.step))
         return routing
 
-    def _begin(self, watch: Watch) -> None:
-        """The first active arcs and paths: cheapest paths, and arcs that many want."""
-        routing = self._evaluate(self.prices, watch)
-        if watch.over:  # perhaps since a class has no path left
-            return
-        needs = self._needs(routing, self.alive, routing.distances)
-        wanted = _knapsacks(needs, self.graph, self.alive) / self.graph.price[self.alive]
-        for k, path in enumerate(routing.paths()):
-            self.add(RoutePath(k=k, arcs=path))
-        self._active[self.alive[np.argsort(-wanted)[:FIRST_ACTIVE]]] = True
+    def _begun(self, watch: Watch) -> RouteAscent | None:
+        """The ascent, begun with every class's cheapest path; None where all is over."""
+        if self._ascent is None:
+            routing = self._evaluate(self.prices, watch)
+            if watch.over:  # perhaps since a class has no path left
+                return None
+            self.guide = self.prices
+            self._ascent = RouteAscent(self.graph, self.prices)
+            self._ascent.pays(routing.distances)
+            there = np.flatnonzero(np.isfinite(routing.distances)).tolist()
+            self._ascent.add(RoutePath(k=k, arcs=routing.path(k)) for k in there)
+            self._ascent.add(path for path in self._given if np.isin(path.arcs, self.alive).all())
+        return self._ascent
 
-    def _relax(self, center: Floats, watch: Watch) -> Floats | None:
-        """[K, E]: prices of the active arcs at the optimum over them; the others are not priced."""
-        active = np.flatnonzero(self._active)
-        left = 1.0 if not np.isfinite(self.relaxed) else 1 - self.value / self.relaxed
-        centers = (self.prices, center)
-        close = max(CLOSE, CLOSE_PART * left)
-        solved = self.relaxation.solve(active, close, centers, watch, rounds=self._rounds)
-        if solved is None:
-            return None
-        self.relaxed = solved.value
-        prices = np.zeros_like(self.prices)
-        prices[:, active] = solved.prices
-        return self._scaled(prices)
-
-    def _share_the_rest(self, own: Floats, before: Floats, watch: Watch) -> Floats:
+    def _share_the_rest(self, ascent: RouteAscent, before: Floats, watch: Watch) -> Floats:
         """Prices for all other arcs, so that every class pays what the active ones make it pay, or nearly."""
-        graph, active = self.graph, np.flatnonzero(self._active)
-        over_active = graph.routing(own, active)
+        graph, own = self.graph, ascent.prices()
+        over_active = ascent.look(last=False)
         goal = over_active.distances
-        rest = self.alive[~self._active[self.alive]]
+        active = np.zeros(len(graph.tail), dtype=bool)
+        active[ascent.arcs] = True
+        rest = self.alive[~active[self.alive]]
         missing = self._needs(over_active, rest, goal)
         short = _knapsacks(missing, graph, rest) / graph.price[rest] - 1
-        self._activate_short(over_active, rest, missing, short)
+        found = self._short(over_active, rest, missing, short)
         prices = own.copy()
         prices[:, rest] = before[:, rest]
         routing = self._evaluate(prices, watch)
@@ -188,32 +173,39 @@ class RouteBound:
             self._leave_out(
                 routing, np.maximum(0.0, needs - (goal - routing.distances)[:, None]), prices, watch
             )
-            others = ~self._active[arcs]
+            others = ~active[arcs]
             rest, anew = arcs[others], self._shared(needs, arcs)[:, others]
             prices = prices.copy()
             prices[:, rest] = (1 - ROUND_STRIDE) * prices[:, rest] + ROUND_STRIDE * anew
             routing = self._evaluate(prices, watch)
-        for k in np.flatnonzero(routing.distances < goal * (1 - MATTERS)).tolist():
-            self.add(RoutePath(k=k, arcs=routing.path(k)))
+        below = np.isfinite(routing.distances) & (routing.distances < goal * (1 - MATTERS))
+        found += [RoutePath(k=k, arcs=routing.path(k)) for k in np.flatnonzero(below).tolist()]
+        if not found:
+            self._steps = min(self._steps * MORE_STEPS, MOST_STEPS)
+        left = np.zeros(len(graph.tail), dtype=bool)
+        left[self.alive] = True
+        ascent.share_the_rest(np.flatnonzero(left & ~active), prices)
+        ascent.add(path for path in found if left[list(path.arcs)].all())
         return prices
 
-    def _activate_short(self, routing: Routing, rest: Indices, missing: Floats, short: Floats) -> None:
-        """The arcs that cost less than the classes would have to pay for them, shortest of it first."""
+    def _short(self, routing: Routing, rest: Indices, missing: Floats, short: Floats) -> list[RoutePath]:
+        """Paths through arcs that cost less than classes would have to pay for them, shortest of it first."""
         graph = self.graph
         alike: dict[tuple[int, int], int] = {}
         chosen = 0
+        found: list[RoutePath] = []
         for position in np.argsort(-short).tolist():
             if short[position] <= MATTERS or chosen >= MORE_ACTIVE:
-                return
+                break
             arc = int(rest[position])
             ends = (int(graph.tail[arc]), int(graph.head[arc]))
             if alike.get(ends, 0) >= MORE_ALIKE:
                 continue
             alike[ends] = alike.get(ends, 0) + 1
             chosen += 1
-            self._active[arc] = True
             for k in np.flatnonzero(missing[:, position] > 0).tolist():
-                self.add(RoutePath(k=k, arcs=routing.through(k, arc)))
+                found.append(RoutePath(k=k, arcs=routing.through(k, arc)))
+        return found
 
     def _needs(self, routing: Routing, arcs: Indices, goal: Floats) -> Floats:
         """[K, arcs]: what a class has to pay for an arc, so that paths through it reach its goal."""
@@ -228,11 +220,6 @@ class RouteBound:
         shared: Floats = needs * np.where(earned > 0, self.graph.price[arcs] / np.maximum(earned, 1e-300), 0)
         return shared
 
-    def _scaled(self, prices: Floats) -> Floats:
-        """What rounding lets an arc earn above its price is taken back."""
-        earned = _knapsacks(prices, self.graph, self.graph.everything)
-        return prices * np.minimum(1.0, self.graph.price / np.maximum(earned, 1e-300))
-
     def _leave_out(self, routing: Routing, needs: Floats, prices: Floats, watch: Watch) -> None:
         """Drop the arcs that no plan cheaper than the watch's objective uses."""
         if not np.isfinite(watch.objective):
@@ -246,8 +233,8 @@ class RouteBound:
         if not kept.all():
             gone = self.alive[~kept]
             self.alive = self.alive[kept]
-            self._active[gone] = False
-            self.relaxation.leave_out(gone)
+            if self._ascent is not None:
+                self._ascent.leave_out(gone)
 
 
 def _knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:

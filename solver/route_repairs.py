@@ -4,6 +4,9 @@ The others keep theirs, but all that they bring to a stage may move to one like 
 class that chooses gets its cheapest paths at the prices of the bound (`solver.route_bound`), at which good
 plans are cheap; what has room is next to free. An integer program then shares the classes out. Classes that
 use the same stages, or stages next to one another, choose together: only then can a stage go.
+
+Among thousands of stages the cheapest paths of two classes hardly ever meet. So every time only the stages of
+the plan may be used and a few others, drawn by how much the relaxation uses them.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ Part = tuple[RoutePath, float]
 
 # Classes that choose together: at first, at least, at most. A part that was solved quickly is followed by
 # larger ones, one that was not by smaller ones.
-SIZE, LEAST, MOST = 10, 4, 48
+SIZE, LEAST, MOST = 10, 4, 60
 QUICK_S, SLOW_S = 0.7, 2.5
 # Paths that each of them may choose from, the size of all that, and how long one part may take.
 PATHS, ALL_PATHS, PART_S = 120, 2_400, 4.0
 # How many stages like it what the others bring to a stage may move to.
 ALIKE = 6
+# How many stages are drawn.
+DRAWN = (15, 25, 40, 80)
 # What is left of the price of an arc that has room for the whole class.
 ROOMY = 0.02
 
@@ -83,12 +88,14 @@ def _moved(graph: RouteGraph, plan: Sequence[Part], shares: dict[int, dict[int, 
 class Repairs:
     """A search around `plan`, which serves every class of `graph`; `arcs` (rising numbers) may be used.
 
-    `prices_of` gives the prices π [classes, E] of some classes. `keep` hears of every better plan.
+    `prices_of` gives the prices π [classes, E] of some classes, `use` [E] how much the relaxation uses an
+    arc; where that is nothing, no arcs are drawn. `keep` hears of every better plan.
     """
 
     graph: RouteGraph
     plan: list[Part]
     arcs: Indices
+    use: Floats
     prices_of: Callable[[Indices], Floats]
     step: float
     seed: int
@@ -143,20 +150,29 @@ class Repairs:
             seeds.append(rest[int(near.argmin())])
         return np.array(sorted(chosen), dtype=np.intp)
 
+    def _some_arcs(self) -> Indices:
+        """Those of the plan and some others."""
+        use = self.use[self.arcs]
+        many = int(self._rng.choice(DRAWN))
+        if np.count_nonzero(use) <= many:
+            return self.arcs
+        drawn = self._rng.choice(self.arcs, size=many, replace=False, p=use / use.sum())
+        return np.union1d(drawn, np.flatnonzero(carried_by(self.graph, self.plan))).astype(np.intp)
+
     def _solve_again(self, free: Indices, watch: Watch, time_limit_s: float) -> bool:
-        graph = self.graph
+        graph, arcs = self.graph, self._some_arcs()
         among = set(free.tolist())
         kept = [part for part in self.plan if part[0].k not in among]
         given_up = [path for path, _ in self.plan if path.k in among]
         carried = carried_by(graph, kept)
         used = np.flatnonzero(carried)
         part = graph.part(free.tolist())
-        paths = self._paths(part, given_up, carried, instances_for(carried, graph.capacity))
+        paths = self._paths(part, arcs, given_up, carried, instances_for(carried, graph.capacity))
         # What the others bring to a stage is one more class each, on that stage or one like it.
         paths += [
             RoutePath(k=len(free) + number, arcs=(other,))
             for number, arc in enumerate(used.tolist())
-            for other in self._like(arc, float(carried[arc]))
+            for other in self._like(arc, arcs, float(carried[arc]))
         ]
         choice = share_out(
             replace(part, load=np.concatenate([part.load, carried[used]])),
@@ -189,22 +205,25 @@ class Repairs:
         watch.update(objective=price)
         return True
 
-    def _like(self, arc: int, load: float) -> list[int]:
+    def _like(self, arc: int, arcs: Indices, load: float) -> list[int]:
         """The arc, and those of others between the same ends, no slower, that cost least with this load."""
         graph = self.graph
-        others = self.arcs[
-            (graph.tail[self.arcs] == graph.tail[arc]) & (graph.head[self.arcs] == graph.head[arc])
-        ]
+        others = arcs[(graph.tail[arcs] == graph.tail[arc]) & (graph.head[arcs] == graph.head[arc])]
         others = others[(graph.time[others] <= graph.time[arc]) & (others != arc)]
         cost = instances_for(np.full(len(others), load), graph.capacity[others]) * graph.price[others]
         return [arc, *others[np.argsort(cost, kind="stable")[:ALIKE]].tolist()]
 
     def _paths(
-        self, part: RouteGraph, given_up: Sequence[RoutePath], carried: Floats, there: Floats
+        self,
+        part: RouteGraph,
+        arcs: Indices,
+        given_up: Sequence[RoutePath],
+        carried: Floats,
+        there: Floats,
     ) -> list[RoutePath]:
         """The cheapest paths of every class, and those it had."""
         number = {k: position for position, k in enumerate(part.class_of.tolist())}
-        arcs = np.union1d(self.arcs, np.flatnonzero(there)).astype(np.intp)
+        arcs = np.union1d(arcs, np.flatnonzero(there)).astype(np.intp)
         prices = self.prices_of(part.class_of)
         room = there * part.capacity - carried
         # Whatever an arc has no room for has to be bought again.

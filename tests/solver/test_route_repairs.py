@@ -60,6 +60,7 @@ def test_solved_again_a_plan_gets_cheaper_and_stays_a_plan(
         graph=graph,
         plan=alone(graph),
         arcs=graph.everything,
+        use=bound.use,
         prices_of=lambda classes: bound.guide[classes],
         step=10.0,
         seed=0,

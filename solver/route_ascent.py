@@ -1,0 +1,274 @@
+"""Near-optimal prices for the strong form of 5.3, quickly: its relaxation as a game, played on averages.
+
+Over path flows y the relaxation is  min Σ_e s_e · max(max_k x_ke, Σ_k q_k x_ke / c_e),  x_ke = Σ_{p∋e} y_kp.
+A maximum is the best of all mixtures, so this is a game: one side shares every class out among paths, the
+other the price of every arc among its pairs and its capacity,
+
+    min_y max_λ  Σ_e s_e (Σ_k λ_ke x_ke + λ_e0 Σ_k q_k x_ke / c_e),     Σ_k λ_ke + λ_e0 = 1,  λ ≥ 0
+
+Any shares λ are prices π_ke = s_e (λ_ke + λ_e0 q_k / c_e) that keep to every arc's price, so that cheapest
+paths prove a bound at every step. Both sides move at once, by factors: shares towards whoever uses most of an
+arc (looking one step ahead), classes towards what is cheap. Neither side's last move is worth much, but their
+averages, later ones counting more, close in on the optimum: within 1 % after some thousand steps of a
+millisecond. It is the primal-dual method of Chambolle and Pock (2016), with entropies for distances. It does
+not mind that very many paths cost nearly the same, which is what holds up simplex and interior points here.
+
+Paths are those found so far, the cheapest ones at the average prices and at the last. Arcs that are on none
+of them keep their shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.outcome import Watch
+from solver.route_graph import RouteGraph, Routing
+from solver.routes import EPSILON, Floats, Indices
+
+# How far shares move, in parts of an arc's largest use, and classes, in parts of what they pay.
+SHARES, CLASSES = 0.5, 2.0
+# Shares and parts of a class are never less, so that they can grow again; what they are at the beginning.
+LEAST_SHARE, LEAST_PART = 1e-9, 1e-7
+FIRST_SHARE, FIRST_WHOLE, FIRST_PART = 1e-4, 0.05, 0.01
+# The power of a step's number with which it counts.
+LATER = 2
+# Steps between two looks for cheaper paths.
+LOOK_EVERY = 10
+# Paths a class on average beyond which those that carried least are forgotten, and how many a class keeps.
+MOST_PATHS, KEPT_PATHS = 600, 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutePath:
+    """Class `k` passes through `arcs`."""
+
+    k: int
+    arcs: tuple[int, ...]
+
+
+class RouteAscent:
+    """The game over `arcs`, those that are on a known path; to iterate over it gives the paths."""
+
+    def __init__(self, graph: RouteGraph, prices: Floats) -> None:
+        """From prices [K, E] that keep to every arc's price."""
+        self.graph = graph
+        classes = len(graph.load)
+        self.arcs = np.zeros(0, dtype=np.intp)
+        # Shares [E, K + 1], the last one the capacity's, of arcs that do not take part, or as they began.
+        self._rest = shares_of(graph, prices)
+        # Of those that take part, by rows: shares and use, both [arcs, K + 1], as they are and in sum.
+        self._row = np.full(len(graph.tail), -1)
+        self._share, self._share_sum = np.zeros((2, 0, classes + 1))
+        self._use, self._use_sum = np.zeros((2, 0, classes + 1))
+        self._scale = np.zeros(0)
+        self._pays = np.ones(classes)
+        # Paths: which class of how large a part, what part it was in sum, and where in `_use` it counts.
+        self._paths: dict[RoutePath, None] = {}
+        self._class = np.zeros(0, dtype=np.intp)
+        self._part, self._part_sum = np.zeros((2, 0))
+        self._along, self._path = np.zeros((2, 0), dtype=np.intp)
+        self._steps, self._weight, self._use_weight = 0, 0.0, 0.0
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[RoutePath]:
+        return iter(sorted(self._paths, key=lambda path: (path.k, path.arcs)))
+
+    @property
+    def above(self) -> float:
+        """What the average flow costs; the relaxation is not more."""
+        if not self._use_weight:
+            return np.inf
+        return float(self.graph.price @ self.use)
+
+    @property
+    def use(self) -> Floats:
+        """[E]: the part of an instance that the average flow needs of an arc."""
+        use = np.zeros(len(self._row))
+        use[self.arcs] = self._use_sum.max(axis=1) / max(self._use_weight, 1e-300)
+        return use
+
+    def add(self, paths: Iterable[RoutePath]) -> None:
+        """Make paths known."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._paths]
+        if not new:
+            return
+        self._take_part(np.unique([arc for path in new for arc in path.arcs]))
+        first, width = len(self._paths), self._rest.shape[1]
+        taken = np.array([path.k for path in new], dtype=np.intp)
+        length = [len(path.arcs) for path in new]
+        rows = self._row[[arc for path in new for arc in path.arcs]]
+        self._paths.update(dict.fromkeys(new))
+        self._class = np.concatenate([self._class, taken])
+        self._along = np.concatenate([self._along, rows * width + np.repeat(taken, length)])
+        self._path = np.concatenate([self._path, first + np.repeat(np.arange(len(new)), length)])
+        self._part = self._normed(np.concatenate([self._part, np.full(len(new), FIRST_PART)]))
+        self._part_sum = np.concatenate([self._part_sum, np.zeros(len(new))])
+        self._use = self._used()
+
+    def leave_out(self, arcs: Indices) -> None:
+        """Forget the paths through these arcs, and the arcs."""
+        gone = np.zeros(len(self._row), dtype=bool)
+        gone[arcs] = True
+        if not gone[self.arcs].any():
+            return
+        width = self._rest.shape[1]
+        stay = np.ones(len(self._paths), dtype=bool)
+        stay[self._path[gone[self.arcs[self._along // width]]]] = False
+        self._keep_paths(stay)
+        kept = np.flatnonzero(~gone[self.arcs])
+        row = np.full(len(self.arcs), -1)
+        row[kept] = np.arange(len(kept))
+        self._along = row[self._along // width] * width + self._along % width
+        self.arcs = self.arcs[kept]
+        self._row[:] = -1
+        self._row[self.arcs] = np.arange(len(kept))
+        self._share, self._share_sum = self._share[kept], self._share_sum[kept]
+        self._scale = self._scale[kept]
+        self._use = self._used()
+        # What flowed through the arcs has to find other ways.
+        self._use_sum, self._use_weight = np.zeros_like(self._use), 0.0
+
+    def share_the_rest(self, arcs: Indices, prices: Floats) -> None:
+        """What some arcs that do not take part are shared like: by prices [K, E] that keep to theirs."""
+        self._rest[arcs] = shares_of(self.graph, prices)[arcs]
+
+    def look(self, *, last: bool) -> Routing:
+        """The cheapest paths over the arcs that take part, at average prices or the last ones."""
+        order = np.argsort(self.arcs)
+        arcs = self.arcs[order]
+        priced = np.where(self.graph.able[:, arcs].T, self._priced(last=last)[order], np.inf)
+        return Routing(graph=self.graph, arcs=arcs, price=np.ascontiguousarray(priced, dtype=np.float32))
+
+    def prices(self) -> Floats:
+        """[K, E]: the average prices of the arcs that take part; the others have none."""
+        prices = np.zeros(self.graph.able.shape)
+        prices[:, self.arcs] = self._priced(last=False).T
+        return prices
+
+    def run(self, steps: int, watch: Watch) -> None:
+        """So many steps, and paths that are cheap on the way."""
+        for _ in range(0, steps, LOOK_EVERY):
+            for last in (False, True):
+                routing = self.look(last=last)
+                there = np.isfinite(routing.distances)
+                if not last:
+                    self.pays(np.where(there, routing.distances, 0.0))
+                self.add(RoutePath(k=k, arcs=routing.path(k)) for k in np.flatnonzero(there).tolist())
+            self._play(LOOK_EVERY)
+            watch.update()
+            if watch.over:
+                return
+        if len(self._paths) > MOST_PATHS * len(self._pays):
+            self._thin_out()
+
+    def pays(self, distances: Floats) -> None:
+        """What the classes pay in all, nearly."""
+        self._pays = np.maximum(np.maximum(distances, 0.02 * float(distances.mean())), 1e-9)
+
+    def _play(self, steps: int) -> None:
+        graph, before = self.graph, self._use
+        price = graph.price[self.arcs][:, None]
+        worth = graph.load / graph.capacity[self.arcs][:, None]
+        allowed = self._rest[self.arcs] > 0
+        for _ in range(steps):
+            ahead = (2 * self._use - before) / (SHARES * self._scale[:, None])
+            ahead = np.where(allowed, ahead, -np.inf)
+            ahead -= ahead.max(axis=1, keepdims=True)
+            share = np.maximum(self._share, LEAST_SHARE) * np.exp(ahead)
+            self._share = share / share.sum(axis=1, keepdims=True)
+            priced = self._share * price
+            priced[:, :-1] += priced[:, -1:] * worth
+            cost = np.bincount(self._path, weights=priced.ravel()[self._along], minlength=len(self._part))
+            least = np.full(len(graph.load), np.inf)
+            np.minimum.at(least, self._class, cost)
+            dearer = (cost - least[self._class]) / (CLASSES * self._pays[self._class])
+            self._part = self._normed(np.maximum(self._part, LEAST_PART) * np.exp(-np.minimum(dearer, 50.0)))
+            before, self._use = self._use, self._used()
+            self._scale = np.maximum(0.9 * self._scale + 0.1 * self._use.max(axis=1), 1e-4)
+            self._steps += 1
+            weight = float(self._steps) ** LATER
+            self._weight += weight
+            self._use_weight += weight
+            self._share_sum += weight * self._share
+            self._use_sum += weight * self._use
+            self._part_sum += self._part
+
+    def _priced(self, *, last: bool) -> Floats:
+        """[arcs, K]."""
+        graph = self.graph
+        share = self._share if last or not self._weight else self._share_sum / self._weight
+        worth = graph.load / graph.capacity[self.arcs][:, None]
+        priced: Floats = graph.price[self.arcs][:, None] * (share[:, :-1] + share[:, -1:] * worth)
+        return priced
+
+    def _take_part(self, arcs: Indices) -> None:
+        new = arcs[self._row[arcs] < 0]
+        self._row[new] = len(self.arcs) + np.arange(len(new))
+        self.arcs = np.concatenate([self.arcs, new])
+        share, nothing = self._rest[new], np.zeros((len(new), self._rest.shape[1]))
+        self._share = np.concatenate([self._share, share])
+        self._share_sum = np.concatenate([self._share_sum, self._weight * share])
+        self._use_sum = np.concatenate([self._use_sum, nothing])
+        self._scale = np.concatenate([self._scale, np.full(len(new), 1e-3)])
+
+    def _thin_out(self) -> None:
+        """Of every class keep the paths that carried most since the last time."""
+        order = np.lexsort((-self._part_sum, self._class))
+        first = np.searchsorted(self._class[order], np.arange(len(self._pays)))
+        rank = np.arange(len(order)) - first[self._class[order]]
+        stay = np.zeros(len(order), dtype=bool)
+        stay[order[rank < KEPT_PATHS]] = True
+        self._keep_paths(stay)
+        self._part_sum[:] = 0.0
+        self._use = self._used()
+
+    def _keep_paths(self, stay: NDArray[np.bool_]) -> None:
+        number = np.cumsum(stay) - 1
+        along = stay[self._path]
+        self._paths = {path: None for path, kept in zip(self._paths, stay.tolist(), strict=True) if kept}
+        self._class, self._part_sum = self._class[stay], self._part_sum[stay]
+        self._part = self._normed(self._part[stay])
+        self._along, self._path = self._along[along], number[self._path[along]]
+
+    def _normed(self, part: Floats) -> Floats:
+        total = np.bincount(self._class, weights=part, minlength=len(self._pays))
+        normed: Floats = part / total[self._class]
+        return normed
+
+    def _used(self) -> Floats:
+        """[arcs, K + 1]: the part of a class that uses an arc; last, of an instance that all of them need."""
+        graph, width = self.graph, self._rest.shape[1]
+        parts = self._part[self._path]
+        use = np.bincount(self._along, parts, len(self.arcs) * width).astype(np.float64)
+        used: Floats = use.reshape(-1, width)
+        used[:, -1] = (used[:, :-1] @ graph.load) / graph.capacity[self.arcs]
+        return used
+
+
+def shares_of(graph: RouteGraph, prices: Floats) -> Floats:
+    """[E, K + 1]: shares near `prices` [K, E], which keep to the arcs'; all that may be are positive."""
+    load = graph.load[:, None]
+    order = np.argsort(-prices / load, axis=0, kind="stable")
+    filled = np.cumsum(graph.load[order], axis=0)
+    full = graph.load @ graph.able > graph.capacity * (1 + EPSILON)
+    # What the class at which an instance is full pays for its load is paid by all for theirs.
+    at = np.minimum((filled < graph.capacity).sum(axis=0), len(graph.load) - 1)
+    each = np.arange(len(at))
+    last = order[at, each]
+    whole = np.where(full, prices[last, each] / graph.load[last] * graph.capacity, 0.0)
+    own = np.maximum(0.0, prices - whole * load / graph.capacity).T / graph.price[:, None]
+    share = np.concatenate(
+        [
+            np.where(graph.able.T, np.maximum(own, FIRST_SHARE), 0.0),
+            np.where(full, np.maximum(whole / graph.price, FIRST_WHOLE), 0.0)[:, None],
+        ],
+        axis=1,
+    )
+    shared: Floats = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+    return shared
