@@ -30,7 +30,15 @@ from planner.formats import MAX_COMPLAINTS
 from planner.plan import Plan, Route, Stage
 from planner.profile import Profile
 from planner.simulation_exits import leaving_of
-from planner.simulation_queue import SLACK_MS, Arrival, Served, Server, SimulationSettings, serve
+from planner.simulation_queue import (
+    SLACK_MS,
+    Arrival,
+    Served,
+    Server,
+    SimulationSettings,
+    Spread,
+    serve,
+)
 from planner.simulation_results import FragmentResult, SimulationResult, StageResult
 from planner.traces import Floats
 from planner.workload import Fragment, Workload
@@ -195,17 +203,47 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
             measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share, stage.exits)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
-    slower = 1.0 + settings.beside * _slower_pct(stage, profile) / 100.0
+    slowest = 1.0 + _slower_pct(stage, profile) / 100.0
+    slower = 1.0 + settings.beside * (slowest - 1.0)
     times = [exec_ms * slower for exec_ms in times]
     rested = _rested_ms(stage, profile, times) if settings.rested else None
-    scatter_pct = float(profile.measured.get("scatter_pct", 0.0)) if settings.scatter else 0.0
+    spread = _spread(profile, slowest, settings.beside) if settings.scatter else None
+    unknown = settings.scatter and spread is None
+    scatter_pct = float(profile.measured.get("scatter_pct", 0.0)) if unknown else 0.0
     return Server(
         exec_ms=times,
         batch=stage.batch,
         instances=stage.instances,
         rested_ms=rested,
         exec_cv=scatter_pct / 100.0,
+        spread=spread,
     )
+
+
+def _spread(profile: Profile, slowest: float, beside: float) -> Spread | None:
+    """How times lie around the mean of both kinds: those alone, and those beside, `slowest` times as slow."""
+    neighbour = profile.measured.get("neighbour")
+    alone = _points(profile.measured.get("spread"), 1.0)
+    if alone is None:
+        return None
+    busy = _points(neighbour.get("spread"), slowest) if isinstance(neighbour, dict) else None
+    mean = 1.0 + beside * (slowest - 1.0)
+
+    def over_mean(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        return tuple((fraction, factor / mean) for fraction, factor in points)
+
+    if busy is None:
+        # Slower beside others, but nobody has seen how that scatters.
+        return Spread(alone=alone)
+    return Spread(alone=over_mean(alone), beside=over_mean(busy), part=beside)
+
+
+def _points(measured: object, times: float) -> tuple[tuple[float, float], ...] | None:
+    """A profile's spread, percent → factor, as fractions and factors, these so many times as large."""
+    if not isinstance(measured, dict) or not measured:
+        return None
+    points = sorted((float(percent) / 100.0, float(factor)) for percent, factor in measured.items())
+    return tuple((fraction, factor * times) for fraction, factor in points)
 
 
 def _slower_pct(stage: Stage, profile: Profile) -> float:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner import formats
 from planner.profile import Profile
-from runtime.cells import IDENTITY, Cell, profile_of, slower_pct
+from runtime.cells import IDENTITY, Cell, profile_of, slower_pct, spread_of
 from runtime.errors import MeasurementError
 from runtime.mps import probe as probe_mps
 from runtime.stopwatch import Assignment
@@ -119,7 +120,7 @@ def measure(
         for share in shares:
             if share < 100:
                 one = replace(assignment, shares=(share,), batches=(batches[-1],), known=())
-                one = replace(one, seconds=seconds_budget / len(shares))
+                one = replace(one, seconds=seconds_budget / len(shares), tails=True)
                 notebook.add_beside(_beside(one, halt=halt, turn=turn))
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
     if rested:
@@ -201,10 +202,16 @@ class _Notebook:
             pct = slower_pct(self.cells[batch, share], cell, on_cpu=device == "cpu")
             found.setdefault(f"{share:g}", {})[str(batch)] = round(pct, 1)
         largest = max((batch for batch, _ in self._beside), default=0)
+        at_largest = {share: by_batch[str(largest)] for share, by_batch in found.items()}
+        if device == "cpu" and at_largest:
+            # Caches do not know of shares: what the shares differ by is what else ran on the machine.
+            middle = round(statistics.median(at_largest.values()), 1)
+            at_largest = dict.fromkeys(at_largest, middle)
         return {
             "batch": largest,
-            "slower_pct": {share: by_batch[str(largest)] for share, by_batch in found.items()},
+            "slower_pct": at_largest,
             "slower_pct_by_batch": found,
+            **spread_of(self._beside.values()),
         }
 
     def forget(self) -> None:

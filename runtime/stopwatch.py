@@ -5,7 +5,8 @@ standard output, each with "event":
 
     traced   nothing: the model is cut, and the device not touched yet; it goes on at the next line of input
     opened   layers, cut_bytes, weight_mb, activation_mb, context_mb, enforced_by, and what measured it
-    cell     batch, share, runs, total_ms, interval_pct, layer_ms, processor_ms, effective_pct
+    cell     batch, share, runs, total_ms, interval_pct, scatter_pct, factors, layer_ms, processor_ms,
+             effective_pct
     whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
     rested   ms, by share: how much sooner than others a batch is answered whose worker had nothing to do
     alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
@@ -45,12 +46,16 @@ if TYPE_CHECKING:
 # A cell whose mean is known to ±2 % (at 95 %) needs no more runs. On a CPU that is the mean processor time:
 # by the clock a run is a whole timer tick's quota longer or shorter, by chance.
 NARROW_PCT = 2.0
+# Of fewer runs an interval is narrow by chance as well, and how single runs scatter is not known.
+_LEAST_NARROW = 8
 # On a GPU, kernels are loaded, algorithms chosen and clocks raised by the first runs: so many, or so long.
 _WARM_UP_RUNS = {"cpu": 1, "cuda": 5}
 _WARM_UP_S = 0.25
 # A rest lets a quota fill up; it is longer than a period and a tick of the kernel's clock at any share.
 _REST_S = 0.05
 _RESTED_RUNS = 7
+# How runs scatter is kept of so many.
+_MOST_FACTORS = 500
 _MIB = 2**20
 
 
@@ -61,7 +66,8 @@ class Assignment:
     `seconds` is divided among the cells by what a run of each is expected to cost; every cell gets
     `min_runs` runs whatever they cost. With `loop` nothing is measured: the model is run at the first
     batch and share until standard input ends. With `beside` every batch is measured again once there is
-    a neighbour; that takes a single share, as MPS has it.
+    a neighbour; that takes a single share, as MPS has it. With `tails` the whole time is used, even if means
+    are known sooner: how slow the slowest of a hundred runs is, few runs do not tell.
     """
 
     model: str
@@ -76,6 +82,7 @@ class Assignment:
     parent: int
     loop: bool = False
     beside: bool = False
+    tails: bool = False
 
 
 def main() -> int:
@@ -205,7 +212,9 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
                 share.change(share_pct)
             course.prepare(batch)
             budget_s = assignment.seconds * expected_s[batch] / share_pct / total
-            say(parent, "cell", batch=batch, share=share_pct, **_cell(course, budget_s, assignment.min_runs))
+            narrow_pct = 0.0 if assignment.tails else NARROW_PCT
+            cell = _cell(course, budget_s, assignment.min_runs, narrow_pct)
+            say(parent, "cell", batch=batch, share=share_pct, **cell)
         if share.enforced_by != "mps":
             share.change(max(assignment.shares))
         say(parent, "whole", **_whole(chain, course, max(assignment.batches), assignment.min_runs))
@@ -216,7 +225,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
             for batch in assignment.batches:
                 course.prepare(batch)
                 budget_s = assignment.seconds / len(assignment.batches)
-                cell = _cell(course, budget_s, assignment.min_runs)
+                cell = _cell(course, budget_s, assignment.min_runs, narrow_pct=0.0)
                 say(parent, "beside", batch=batch, share=assignment.shares[0], **cell)
     say(parent, "end")
     share.close()
@@ -326,7 +335,8 @@ class _Course:
         return _Run(total_s=total_s, answered_s=sum(layer_s), layer_s=layer_s, processor_s=layer_s)
 
 
-def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
+def _cell(course: _Course, budget_s: float, min_runs: int, narrow_pct: float = NARROW_PCT) -> dict[str, Any]:
+    """Run until the mean is known to `narrow_pct`, or the budget is spent."""
     runs: list[_Run] = []
     began = time.perf_counter()
     while True:
@@ -336,13 +346,17 @@ def _cell(course: _Course, budget_s: float, min_runs: int) -> dict[str, Any]:
         spent_s = time.perf_counter() - began
         interval_pct = _interval_pct([sum(run.processor_s) for run in runs])
         # One more run must still fit.
-        if interval_pct <= NARROW_PCT or spent_s * (1 + 1 / len(runs)) > budget_s:
+        if (interval_pct <= narrow_pct and len(runs) >= _LEAST_NARROW) or spent_s * (
+            1 + 1 / len(runs)
+        ) > budget_s:
             break
+    totals = [sum(run.processor_s) for run in runs]
     return {
         "runs": len(runs),
         "total_ms": 1e3 * statistics.fmean(run.total_s for run in runs),
         "interval_pct": interval_pct,
-        "scatter_pct": _scatter_pct([sum(run.processor_s) for run in runs]),
+        "scatter_pct": _scatter_pct(totals),
+        "factors": [round(total / statistics.fmean(totals), 4) for total in totals[:_MOST_FACTORS]],
         "layer_ms": [1e3 * statistics.fmean(times) for times in zip(*(r.layer_s for r in runs), strict=True)],
         "processor_ms": [
             1e3 * statistics.fmean(times) for times in zip(*(r.processor_s for r in runs), strict=True)

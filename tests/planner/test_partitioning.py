@@ -192,9 +192,7 @@ def test_phones_that_need_no_server_are_not_called_broken_promises() -> None:
     ):
         partition(Clients(clients=(alone,)), [NET]).workload()
     broken = replace(alone, id="other", slo_factor=None, slo_ms=3.0)
-    with pytest.raises(
-        InfeasibleError, match="1 need no server, no cut serves the others of "
-    ):
+    with pytest.raises(InfeasibleError, match="1 need no server, no cut serves the others of "):
         partition(Clients(clients=(alone, broken)), [NET]).workload()
 
 
