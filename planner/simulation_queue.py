@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,9 +42,9 @@ class SimulationSettings:
       as interpolated between the profile's batches, which is nearest to what workers do.
     - `rested`: whether a batch is sooner done when its worker had nothing to do before, as the profile says
       (`measured.rested_ms`): an unused quota of a processor is there at once.
-    - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1. By as
-      much of what the profile says (`measured.neighbour.slower_pct`, beside one that is always busy) an
-      execution is slower.
+    - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1; of all
+      stages, or by stage. By as much of what the profile says (`measured.neighbour.slower_pct`, beside one
+      that is always busy) an execution is slower.
     - `scatter`: whether execution times scatter as the profile says (`measured.spread` and
       `measured.neighbour.spread`, or where it has none `measured.scatter_pct`).
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
@@ -55,11 +55,15 @@ class SimulationSettings:
     drop: bool = True
     batch_time: Literal["taken", "full", "between"] = "taken"
     rested: bool = False
-    beside: float = 0.0
+    beside: float | Mapping[str, float] = 0.0
     scatter: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0
+
+    def beside_of(self, stage: str) -> float:
+        """`beside` of the stage of this id."""
+        return self.beside if isinstance(self.beside, int | float) else self.beside.get(stage, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,27 @@ def test_devices_are_as_busy_as_the_planned_rates_make_them(planned: tuple[Plan,
     assert comparing.busy_fraction(alone, workload) == 0
 
 
+def test_on_a_processor_any_other_worker_at_a_batch_is_in_the_way(planned: tuple[Plan, Workload]) -> None:
+    plan, workload = planned
+    times = driving.schedule(plan, workload, Arrivals(kind="paced"), seconds=20, seed=1)
+    run = replay(plan, workload, [NET], arrivals=times, seconds=20, settings=SimulationSettings())
+    on_gpu = replace(NET, measured={"driver": "550.1"})
+    used = comparing.busy_fraction(plan, workload)
+    assert comparing.beside(plan, workload, [on_gpu], run) == {stage.id: used for stage in plan.stages}
+    found = comparing.beside(plan, workload, [NET], run)
+    assert found.keys() == {stage.id for stage in plan.stages}
+    assert all(0 < part <= 1 for part in found.values())
+    # As a coin for each worker: at a batch or not.
+    random = np.random.default_rng(0)
+    name = plan.stages[0].id
+    at_work = np.zeros(20_000, dtype=bool)
+    for stage, served in run.served:
+        busy = served.busy_ms / (stage.instances * float(np.nanmax(run.finish_ms)))
+        for _ in range(stage.instances - (stage.id == name)):
+            at_work |= random.random(len(at_work)) < busy
+    assert found[name] == pytest.approx(at_work.mean(), abs=0.02)
+
+
 def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Workload]) -> None:
     found = compared(planned, as_simulated(*planned, slower=1.25))
     # The simulation is a fifth below what was observed.

@@ -20,7 +20,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,34 @@ def hop_ms(result: Mapping[str, Any]) -> float:
     """What a request waits in a stage whose worker is free: the way there and back. From single requests."""
     waits = [visit.wait_ms for visits in _visits(result).values() for visit in visits]
     return statistics.median(waits) if waits else 0.0
+
+
+def beside(plan: Plan, workload: Workload, profiles: Sequence[Profile], run: Replay) -> dict[str, float]:
+    """For which part of the time each stage has neighbours that are busy, 0 to 1, by its id.
+
+    On a GPU they run at the same time, and are in the way by how much of it they use: `busy_fraction`. On a
+    processor they take turns, and one turn between two of a worker's is enough to take its cache: what
+    counts is whether any other worker is at a batch. Workers of other cores count as well: they have a cache
+    in common, and the gateway works for them. `run` is a replay without neighbours, which says how busy each
+    worker is.
+    """
+    on_gpu = {(profile.model, profile.gpu): bool(profile.measured.get("driver")) for profile in profiles}
+    span_ms = max([1.0, *run.finish_ms[~np.isnan(run.finish_ms)].tolist()])
+    busy = {stage.id: min(1.0, served.busy_ms / (stage.instances * span_ms)) for stage, served in run.served}
+    idle = {stage.id: (1.0 - busy[stage.id], stage.instances) for stage in plan.stages if stage.id in busy}
+    used = busy_fraction(plan, workload)
+
+    def any_other(name: str) -> float:
+        nobody = 1.0
+        for other, (part, instances) in idle.items():
+            nobody *= math.pow(part, instances - (other == name))
+        return 1.0 - nobody
+
+    return {
+        stage.id: used if on_gpu[stage.model, stage.gpu] else any_other(stage.id)
+        for stage in plan.stages
+        if stage.id in idle
+    }
 
 
 def busy_fraction(plan: Plan, workload: Workload) -> float:
@@ -97,11 +125,12 @@ def compare(
     settings = SimulationSettings(
         batch_time="between",
         rested=True,
-        beside=busy_fraction(plan, workload),
         scatter=True,
         network_ms=hop,
         copy_ms=hop,
     )
+    lonely = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
+    settings = replace(settings, beside=beside(plan, workload, profiles, lonely))
     requests = sum(map(len, came.values()))
     replays = max(1, min(_MOST_REPLAYS, _REPLAYED_REQUESTS // max(1, requests)))
     runs = [

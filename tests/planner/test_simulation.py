@@ -420,6 +420,10 @@ def test_beside_busy_neighbours_execution_is_slower_as_the_profile_says_at_the_n
     assert took_ms(measured, 0.5) == pytest.approx(21.0)
     assert took_ms(measured, 1.0) == pytest.approx(22.0)
     assert took_ms(profile, 1.0) == pytest.approx(20.0)
+    # Where it was measured at several batches, a single sample is slowed as a single sample was.
+    by_batch = {"20": {"1": 30.0, "4": 10.0}}
+    neighbour = {"batch": 4, "slower_pct": slower_pct, "slower_pct_by_batch": by_batch}
+    assert took_ms(replace(profile, measured={"neighbour": neighbour}), 1.0) == pytest.approx(26.0)
 
 
 def test_execution_times_scatter_as_the_profile_says() -> None:

@@ -60,6 +60,7 @@ def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
     # At 25 %, beside a neighbour at 75 %: however noisy this machine is, it is a number.
     assert profile.measured["neighbour"]["batch"] == 4
     assert -100 < profile.measured["neighbour"]["slower_pct"]["25"] < 1000
+    assert set(profile.measured["neighbour"]["slower_pct_by_batch"]["25"]) == {"1", "4"}
     for spread in (profile.measured["spread"], profile.measured["neighbour"]["spread"]):
         assert 0 < spread["0"] <= spread["50"] <= spread["99"] <= spread["100"]
 
@@ -89,7 +90,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert len(content["cells"]) == 2
     # A figure nobody would measure shows whether it is taken or measured again.
     for cell in content["cells"]:
-        cell["processor_ms"] = [1e9 for _ in cell["processor_ms"]]
+        cell["processor_ms"] = [1e7 for _ in cell["processor_ms"]]
     return content
 
 
@@ -103,7 +104,7 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
     seen: list[int] = []
     profile = measure(MODEL, partial=partial, progress=lambda done, *_: seen.append(done), **QUICK)
     assert (seen[0], seen[-1]) == (2, 4)
-    assert largest_ms(profile) > 1e8
+    assert largest_ms(profile) > 1e6
     assert not partial.exists()
 
 
@@ -127,12 +128,12 @@ def test_a_command_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert not path.exists()
     # A figure nobody would measure shows that it was taken over.
     content = json.loads(partial.read_text())
-    content["cells"][0]["processor_ms"] = [1e9 for _ in content["cells"][0]["processor_ms"]]
+    content["cells"][0]["processor_ms"] = [1e7 for _ in content["cells"][0]["processor_ms"]]
     partial.write_text(json.dumps(content))
     again = run(*arguments)
     assert again.exit_code == 0, again.output
     assert len(before) < 4
-    assert largest_ms(formats.read(Profile, path)) > 1e8
+    assert largest_ms(formats.read(Profile, path)) > 1e6
     assert not partial.exists()
 
 
