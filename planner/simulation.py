@@ -242,7 +242,10 @@ def _points(measured: object, times: float) -> tuple[tuple[float, float], ...] |
     """A profile's spread, percent → factor, as fractions and factors, these so many times as large."""
     if not isinstance(measured, dict) or not measured:
         return None
-    points = sorted((float(percent) / 100.0, float(factor)) for percent, factor in measured.items())
+    try:
+        points = sorted((float(percent) / 100.0, float(factor)) for percent, factor in measured.items())
+    except (TypeError, ValueError):  # what a profile says of its measuring is free, and this is not ours
+        return None
     return tuple((fraction, factor * times) for fraction, factor in points)
 
 

@@ -131,7 +131,7 @@ def spread_of(cells: Collection[Cell]) -> dict[str, Any]:
     """How runs lie around their cell's mean, as `spread`: percent of runs → factor."""
     factors = [
         # The mean of a few runs is too near to each of them.
-        1.0 + (factor - 1.0) * math.sqrt(len(cell.factors) / (len(cell.factors) - 1))
+        max(0.0, 1.0 + (factor - 1.0) * math.sqrt(len(cell.factors) / (len(cell.factors) - 1)))
         for cell in cells
         if len(cell.factors) > 1
         for factor in cell.factors

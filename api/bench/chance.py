@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from scipy.stats import binom
 
 CONFIDENCE = 0.95
+# Where an interval has no end, as long as so many requests take is worth a try.
+_FOR_A_START = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,3 @@ def seconds_wanted(
     if width_pct <= within_pct:
         return None
     return float(math.ceil(seconds * (width_pct / within_pct) ** 2))
-
-
-_FOR_A_START = 1000

@@ -461,6 +461,8 @@ def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_be
     busy = times_ms({**alone, "neighbour": beside}, 1.0)
     assert np.quantile(busy, 0.89) == pytest.approx(27.0)
     assert 70.0 < busy.max() <= 87.0
+    # What a profile says of its measuring is free: what is no spread is none.
+    assert times_ms({"spread": {"half": "as much"}}, 0.0).tolist() == pytest.approx([20.0] * 4000)
     mixed = times_ms({**alone, "neighbour": beside}, 0.3)
     assert mixed.mean() == pytest.approx(0.7 * 20.0 + 0.3 * busy.mean(), rel=0.02)
     assert float((mixed > 22.0).mean()) == pytest.approx(0.3, abs=0.03)
