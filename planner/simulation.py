@@ -30,7 +30,15 @@ from planner.formats import MAX_COMPLAINTS
 from planner.plan import Plan, Route, Stage
 from planner.profile import Profile
 from planner.simulation_exits import leaving_of
-from planner.simulation_queue import SLACK_MS, Arrival, Served, Server, SimulationSettings, serve
+from planner.simulation_queue import (
+    SLACK_MS,
+    Arrival,
+    Served,
+    Server,
+    SimulationSettings,
+    Spread,
+    serve,
+)
 from planner.simulation_results import FragmentResult, SimulationResult, StageResult
 from planner.traces import Floats
 from planner.workload import Fragment, Workload
@@ -195,27 +203,67 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
             measured = laws.exec_ms(profile, stage.start, stage.end, batch, stage.share, stage.exits)
             if batch <= stage.batch and measured is not None:
                 times[1 : batch + 1] = [measured] * batch
-    slower = 1.0 + settings.beside * _slower_pct(stage, profile) / 100.0
-    times = [exec_ms * slower for exec_ms in times]
+    beside = settings.beside_of(stage.id)
+    slower_pct = _slower_pct(stage, profile)
+    times = [ms * (1.0 + beside * pct / 100.0) for ms, pct in zip(times, slower_pct, strict=True)]
     rested = _rested_ms(stage, profile, times) if settings.rested else None
-    scatter_pct = float(profile.measured.get("scatter_pct", 0.0)) if settings.scatter else 0.0
+    spread = _spread(profile, 1.0 + slower_pct[1] / 100.0, beside) if settings.scatter else None
+    unknown = settings.scatter and spread is None
+    scatter_pct = float(profile.measured.get("scatter_pct", 0.0)) if unknown else 0.0
     return Server(
         exec_ms=times,
         batch=stage.batch,
         instances=stage.instances,
         rested_ms=rested,
         exec_cv=scatter_pct / 100.0,
+        spread=spread,
     )
 
 
-def _slower_pct(stage: Stage, profile: Profile) -> float:
-    """How much longer a batch takes beside a neighbour, in percent: as measured at the share next to it."""
+def _spread(profile: Profile, slowest: float, beside: float) -> Spread | None:
+    """How times lie around the mean of both kinds: those alone, and those beside, `slowest` times as slow."""
+    neighbour = profile.measured.get("neighbour")
+    alone = _points(profile.measured.get("spread"), 1.0)
+    if alone is None:
+        return None
+    busy = _points(neighbour.get("spread"), slowest) if isinstance(neighbour, dict) else None
+    mean = 1.0 + beside * (slowest - 1.0)
+
+    def over_mean(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        return tuple((fraction, factor / mean) for fraction, factor in points)
+
+    if busy is None:
+        # Slower beside others, but nobody has seen how that scatters.
+        return Spread(alone=alone)
+    return Spread(alone=over_mean(alone), beside=over_mean(busy), part=beside)
+
+
+def _points(measured: object, times: float) -> tuple[tuple[float, float], ...] | None:
+    """A profile's spread, percent → factor, as fractions and factors, these so many times as large."""
+    if not isinstance(measured, dict) or not measured:
+        return None
+    try:
+        points = sorted((float(percent) / 100.0, float(factor)) for percent, factor in measured.items())
+    except (TypeError, ValueError):  # what a profile says of its measuring is free, and this is not ours
+        return None
+    return tuple((fraction, factor * times) for fraction, factor in points)
+
+
+def _slower_pct(stage: Stage, profile: Profile) -> list[float]:
+    """How much longer a batch of 0, 1, … takes beside a neighbour, in percent.
+
+    As measured at the share next to it; between measured batches by straight lines.
+    """
     neighbour = profile.measured.get("neighbour")
     measured = neighbour.get("slower_pct") if isinstance(neighbour, dict) else None
-    if not isinstance(measured, dict) or not measured:
-        return 0.0
+    if not isinstance(neighbour, dict) or not isinstance(measured, dict) or not measured:
+        return [0.0] * (stage.batch + 1)
     nearest = min(measured, key=lambda share: abs(float(share) - stage.share))
-    return float(measured[nearest])
+    by_batch = (neighbour.get("slower_pct_by_batch") or {}).get(nearest) or {"1": measured[nearest]}
+    known = sorted((int(batch), float(pct)) for batch, pct in by_batch.items())
+    sizes, pcts = zip(*known, strict=True)
+    found: list[float] = np.interp(range(stage.batch + 1), sizes, pcts).tolist()
+    return found
 
 
 def _rested_ms(stage: Stage, profile: Profile, times: Sequence[float]) -> list[float]:
@@ -357,13 +405,15 @@ def _check(
     settings: SimulationSettings,
 ) -> None:
     """What cannot be simulated is refused: settings out of range, stages or routes that do not exist."""
+    parts = [settings.beside_of(stage.id) for stage in plan.stages] or [settings.beside_of("")]
     complaints = [
         Complaint(place=name, problem=f"is {value:g}", cure=cure)
         for name, value, allowed, cure in (
             ("seconds", seconds, 0 < seconds <= 1e7, "above 0, at most 10000000"),
             ("network_ms", settings.network_ms, 0 <= settings.network_ms <= 1e9, "0 to 1e9"),
             ("copy_ms", settings.copy_ms, 0 <= settings.copy_ms <= 1e9, "0 to 1e9"),
-            ("beside", settings.beside, 0 <= settings.beside <= 1, "0 to 1"),
+            ("beside", min(parts), min(parts) >= 0, "0 to 1"),
+            ("beside", max(parts), max(parts) <= 1, "0 to 1"),
             ("exec_cv", settings.exec_cv, 0 <= settings.exec_cv <= 10, "0 to 10"),
         )
         if not allowed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,10 +42,11 @@ class SimulationSettings:
       as interpolated between the profile's batches, which is nearest to what workers do.
     - `rested`: whether a batch is sooner done when its worker had nothing to do before, as the profile says
       (`measured.rested_ms`): an unused quota of a processor is there at once.
-    - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1. By as
-      much of what the profile says (`measured.neighbour.slower_pct`, beside one that is always busy) an
-      execution is slower.
-    - `scatter`: whether execution times scatter as the profile says (`measured.scatter_pct`).
+    - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1; of all
+      stages, or by stage. By as much of what the profile says (`measured.neighbour.slower_pct`, beside one
+      that is always busy) an execution is slower.
+    - `scatter`: whether execution times scatter as the profile says (`measured.spread` and
+      `measured.neighbour.spread`, or where it has none `measured.scatter_pct`).
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
     - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
     """
@@ -54,18 +55,41 @@ class SimulationSettings:
     drop: bool = True
     batch_time: Literal["taken", "full", "between"] = "taken"
     rested: bool = False
-    beside: float = 0.0
+    beside: float | Mapping[str, float] = 0.0
     scatter: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0
 
+    def beside_of(self, stage: str) -> float:
+        """`beside` of the stage of this id."""
+        return self.beside if isinstance(self.beside, int | float) else self.beside.get(stage, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How execution times lie around their mean: in `part` of all cases as `beside`, else as `alone`.
+
+    Both are points of a distribution's inverse: (fraction of all cases, factor), growing in both.
+    """
+
+    alone: tuple[tuple[float, float], ...]
+    beside: tuple[tuple[float, float], ...] = ()
+    part: float = 0.0
+
+    def draw(self, random: np.random.Generator, count: int) -> Floats:
+        """So many factors."""
+        which, at = random.random(count), random.random(count)
+        factors = _at(self.alone, at)
+        return np.where(which < self.part, _at(self.beside, at), factors) if self.beside else factors
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Server:
-    """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch).
+    """A stage as a queue sees it: `exec_ms[n]` is how long a batch of n takes (n = 0 … batch), on average.
 
-    `exec_cv` is the deviation of its execution times over their mean, besides the settings' own.
+    `exec_cv` is the deviation of its execution times over their mean, besides the settings' own; `spread` is
+    how they lie around it, where that is known.
 
     A batch that begins t ms after its worker's last one ended takes min(t, `rested_ms[n]`) less.
     """
@@ -76,6 +100,7 @@ class Server:
     rested_ms: list[float] | None = None
     leaving: Leaving | None = None
     exec_cv: float = 0.0
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +131,7 @@ def serve(
     by_deadline = settings.order == "deadline"
     free = [0.0] * server.instances  # a heap: when each instance is free again
     queue: list[_Queued] = []  # a heap by urgency; the last is the place in `arriving`
-    noise = _Noise(math.hypot(settings.exec_cv, server.exec_cv), random)
+    noise = _Noise(math.hypot(settings.exec_cv, server.exec_cv), server.spread, random)
     taken, waits, ends, left = [], [], [], []
     batches, busy, dropped, position, total, now = 0, 0.0, 0, 0, len(arriving), 0.0
     while queue or position < total:
@@ -185,16 +210,26 @@ def _split(chosen: Sequence[_Queued], exec_ms: Sequence[float], now: float) -> i
 
 
 class _Noise:
-    """Factors of mean 1 and the given coefficient of variation, log-normal, drawn a thousand at a time."""
+    """Factors, drawn a thousand at a time: log-normal, of mean 1 and this deviation, times a spread's."""
 
-    def __init__(self, cv: float, random: np.random.Generator) -> None:
+    def __init__(self, cv: float, spread: Spread | None, random: np.random.Generator) -> None:
         self._sigma = math.sqrt(math.log1p(cv * cv))
+        self._spread = spread
         self._random = random
         self._drawn: list[float] = []
 
     def next(self) -> float:
-        if self._sigma == 0:
+        if self._sigma == 0 and self._spread is None:
             return 1.0
         if not self._drawn:
-            self._drawn = self._random.lognormal(-(self._sigma**2) / 2, self._sigma, 1000).tolist()
+            drawn = self._random.lognormal(-(self._sigma**2) / 2, self._sigma, 1000)
+            if self._spread is not None:
+                drawn *= self._spread.draw(self._random, 1000)
+            self._drawn = drawn.tolist()
         return self._drawn.pop()
+
+
+def _at(points: Sequence[tuple[float, float]], fractions: Floats) -> Floats:
+    known, factors = zip(*points, strict=True)
+    found: Floats = np.interp(fractions, known, factors)
+    return found

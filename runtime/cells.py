@@ -7,8 +7,12 @@
 * The whole is the processor time at that share, divided by the share that the kernel grants, and stretched
   as the clock says, up to 5 %. Whatever it took longer was the doing of processes that do not belong to
   the plan: `measured` says how many cells were disturbed so, and by how much at most.
+* A larger batch is never faster. Where a layer really is (torch has other kernels for a single sample than
+  for two), the larger batch is given the smaller one's time, since a worker may have to run the smaller
+  one. `measured` says how many layers that are, and by how much at most.
 * What noise broke is mended by isotonic regression: more share is never slower, a larger batch never
   faster. `measured` says how many cells that changed, and by how much at most.
+* How single runs lie around their mean is kept as a distribution (`measured.spread`), of all cells together.
 
 All of this is our reconstruction.
 """
@@ -29,13 +33,17 @@ from planner.profile import Profile
 
 IDENTITY = ("device", "driver", "torch")
 MOST_STRETCH_PCT = 5.0
+# What two batches of one layer differ by, over all shares, is no noise any more.
+_REALLY_FASTER_PCT = 5.0
+_SPREAD_AT = (0, 1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One measured cell: milliseconds of whole runs and of their layers, at a batch and share.
 
-    `scatter_pct` is how runs differ, by processor time on a CPU: standard deviation over mean.
+    `scatter_pct` is how runs differ, by processor time on a CPU: standard deviation over mean; `factors` are
+    the runs themselves over their mean.
     """
 
     batch: int
@@ -47,6 +55,7 @@ class Cell:
     processor_ms: tuple[float, ...]
     effective_pct: float
     scatter_pct: float = 0.0
+    factors: tuple[float, ...] = ()
 
 
 def profile_of(
@@ -62,8 +71,9 @@ def profile_of(
     raw = np.array(
         [[_layer_ms(cells, batch, share, shares, on_cpu) for share in shares] for batch in batches]
     )  # [batch][share][layer]
-    smooth = monotone(raw)
-    change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raw.sum(axis=2) - 1.0)
+    raised, faster_pct = _never_faster(raw, np.array(shares, dtype=np.float64))
+    smooth = monotone(raised)
+    change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raised.sum(axis=2) - 1.0)
     disturbed_pct = [_disturbed_pct(cell) if on_cpu else 0.0 for cell in cells.values()]
     # On a CPU the worker's own work is under the share as well; the least share has the most of it.
     handling_ms = whole["handling_ms"] * (100.0 / min(shares) if on_cpu else 1.0)
@@ -93,9 +103,12 @@ def profile_of(
             **({} if on_cpu else {"tf32": opened["tf32"], "cuda_graphs": whole["captured"]}),
             "interval_pct": round(max(cell.interval_pct for cell in cells.values()), 2),
             "scatter_pct": round(_scatter_pct(cells.values()), 2),
+            **spread_of(cells.values()),
             "disturbed_cells": sum(1 for pct in disturbed_pct if pct > MOST_STRETCH_PCT),
             "disturbed_pct": round(max(disturbed_pct), 1),
             "additivity_error_pct": round(whole["additivity_error_pct"], 2),
+            "faster_batches": int((faster_pct > 0).sum()),
+            "faster_batches_pct": round(float(faster_pct.max(initial=0.0)), 1),
             "smoothed_cells": int((change_pct > 0.01).sum()),
             "smoothed_by_pct": round(float(change_pct.max()), 2),
             **(_effective(cells, shares) if not on_cpu else {}),
@@ -112,6 +125,23 @@ def slower_pct(alone: Cell, beside: Cell, *, on_cpu: bool) -> float:
     """
     before, after = (sum(cell.processor_ms) if on_cpu else cell.total_ms for cell in (alone, beside))
     return 100.0 * (after / before - 1.0)
+
+
+def spread_of(cells: Collection[Cell]) -> dict[str, Any]:
+    """How runs lie around their cell's mean, as `spread`: percent of runs → factor."""
+    factors = [
+        # The mean of a few runs is too near to each of them.
+        max(0.0, 1.0 + (factor - 1.0) * math.sqrt(len(cell.factors) / (len(cell.factors) - 1)))
+        for cell in cells
+        if len(cell.factors) > 1
+        for factor in cell.factors
+    ]
+    if not factors:
+        return {}
+    found = np.quantile(factors, np.array(_SPREAD_AT) / 100.0)
+    return {
+        "spread": {f"{at:g}": round(float(factor), 4) for at, factor in zip(_SPREAD_AT, found, strict=True)}
+    }
 
 
 def _scatter_pct(cells: Collection[Cell]) -> float:
@@ -150,6 +180,25 @@ def _disturbed_pct(cell: Cell) -> float:
     """How much longer a CPU cell took than its processor time at its share."""
     granted_ms = sum(cell.processor_ms) * 100.0 / cell.effective_pct
     return max(0.0, 100.0 * (cell.total_ms / granted_ms - 1.0))
+
+
+def _never_faster(
+    raw: np.ndarray[Any, Any], shares: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """[batch][share][layer] with larger batches raised where they really are faster; [layer], by what %.
+
+    Really: over all shares together, which noise is not.
+    """
+    raised = raw.copy()
+    faster_pct = np.zeros(raw.shape[2])
+    for batch in range(1, raw.shape[0]):
+        # The same work at every share: the median of it is what a layer takes, of a whole device.
+        before, here = (np.median(raised[which] * shares[:, None], axis=0) for which in (batch - 1, batch))
+        pct = 100.0 * (before / np.maximum(here, 1e-12) - 1.0)
+        really = pct > _REALLY_FASTER_PCT
+        faster_pct = np.maximum(faster_pct, np.where(really, pct, 0.0))
+        raised[batch][:, really] = np.maximum(raised[batch], raised[batch - 1])[:, really]
+    return raised, faster_pct
 
 
 def monotone(raw: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -129,6 +129,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self.gone = True
         self._connections.discard(self)
         self._waiting.clear()
+        # The parser and this object refer to each other, so memory that came for a body would be kept until
+        # the collector looks.
+        self._body = self._exchange = self._current = None
+        self._chunks = []
         if self._writer is not None:
             self._writer.close()
 

@@ -9,6 +9,7 @@ here; `gateway_…` figures are the gateway's own, from arrival to answer.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import random
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from planner.errors import Complaint, InputError
 from planner.formats import read_bytes, write_bytes
 from runtime.load_client import GatewayClient, Reply
+from runtime.memory import settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,6 +192,15 @@ def prepare(spec: LoadSpec) -> dict[tuple[str, int], list[Sample]]:
 
 async def drive(spec: LoadSpec, samples: dict[tuple[str, int], list[Sample]]) -> dict[str, Any]:
     """Send everything, wait for the answers, and give the result."""
+    # What is sent after a pause of the collector's is sent all at once, and that is not what was asked for.
+    settle()
+    try:
+        return await _drive(spec, samples)
+    finally:
+        gc.unfreeze()
+
+
+async def _drive(spec: LoadSpec, samples: dict[tuple[str, int], list[Sample]]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     scores = [Score(client, records=[] if spec.records else None) for client in spec.clients]
     gateway = GatewayClient(spec.gateway)

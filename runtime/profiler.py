@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner import formats
 from planner.profile import Profile
-from runtime.cells import IDENTITY, Cell, profile_of, slower_pct
+from runtime.cells import IDENTITY, Cell, profile_of, slower_pct, spread_of
 from runtime.errors import MeasurementError
 from runtime.mps import probe as probe_mps
 from runtime.stopwatch import Assignment
@@ -64,8 +65,8 @@ def measure(
     then measured one after the other.
 
     With `neighbour` every share below 100 is measured again beside a process that runs the same model on
-    the rest of the device (under MPS at every batch, else at the largest); `measured` then says how much
-    slower that was.
+    the rest of the device (under MPS at every batch, else at the smallest and the largest); `measured` then
+    says how much slower that was.
 
     Raises ModelError for a model that cannot be served, MeasurementError where the measuring fails.
     """
@@ -118,9 +119,12 @@ def measure(
     if neighbour and not mps:
         for share in shares:
             if share < 100:
-                one = replace(assignment, shares=(share,), batches=(batches[-1],), known=())
-                one = replace(one, seconds=seconds_budget / len(shares))
-                notebook.add_beside(_beside(one, halt=halt, turn=turn))
+                # A single sample loses more to a cold cache than each of many.
+                ends = tuple(dict.fromkeys((batches[0], batches[-1])))
+                one = replace(assignment, shares=(share,), batches=ends, known=())
+                one = replace(one, seconds=seconds_budget / len(shares), tails=True)
+                for cell in _beside(one, halt=halt, turn=turn):
+                    notebook.add_beside(cell)
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
     if rested:
         sooner_ms = {share: round(ms, 2) for share, ms in rested.items()}
@@ -200,11 +204,17 @@ class _Notebook:
         for (batch, share), cell in sorted(self._beside.items(), key=lambda item: (item[0][1], item[0][0])):
             pct = slower_pct(self.cells[batch, share], cell, on_cpu=device == "cpu")
             found.setdefault(f"{share:g}", {})[str(batch)] = round(pct, 1)
+        if device == "cpu":
+            # Caches do not know of shares: what the shares differ by is what else ran on the machine.
+            sizes = dict.fromkeys(size for by_batch in found.values() for size in by_batch)
+            middle = {size: statistics.median(each[size] for each in found.values()) for size in sizes}
+            found = {share: {size: round(pct, 1) for size, pct in middle.items()} for share in found}
         largest = max((batch for batch, _ in self._beside), default=0)
         return {
             "batch": largest,
             "slower_pct": {share: by_batch[str(largest)] for share, by_batch in found.items()},
             "slower_pct_by_batch": found,
+            **spread_of(self._beside.values()),
         }
 
     def forget(self) -> None:
@@ -246,8 +256,8 @@ def _in_turn(
                     yield event
 
 
-def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lock) -> Cell:
-    """The assignment's one cell, measured beside a neighbour that has the rest of the device."""
+def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lock) -> list[Cell]:
+    """The assignment's cells of one share, measured beside a neighbour that has the rest of the device."""
     with contextlib.ExitStack() as turns, contextlib.ExitStack() as stack:
         stopwatches = [
             stack.enter_context(contextlib.closing(StopwatchProcess(which, mps=False, halt=halt)))
@@ -261,9 +271,11 @@ def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lo
         neighbour.go()
         neighbour.until("looping")
         ours.go()
-        [cell] = [event for event in ours.events() if event["event"] == "cell"]
+        told = [event for event in ours.events() if event["event"] == "cell"]
         neighbour.rest()
-        return Cell(**_tuples({key: value for key, value in cell.items() if key != "event"}))
+        return [
+            Cell(**_tuples({key: value for key, value in cell.items() if key != "event"})) for cell in told
+        ]
 
 
 def _neighbour_of(assignment: Assignment) -> Assignment:

@@ -162,6 +162,14 @@ def _warn(profile: Profile) -> None:
             style="yellow",
             soft_wrap=True,
         )
+    faster = int(profile.measured["faster_batches"])
+    if faster:
+        _notes.print(
+            f"{profile.model}: {faster} of {len(profile.layers)} layers are faster at a larger batch (by up "
+            f"to {profile.measured['faster_batches_pct']:.0f} %); planned as if they were not",
+            style="yellow",
+            soft_wrap=True,
+        )
     disturbed = int(profile.measured["disturbed_cells"])
     if disturbed:
         _notes.print(

@@ -101,7 +101,8 @@ class _Assignment(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     format: str
-    generation: int = Field(ge=0)
+    # As far as whole numbers are the same for all who read JSON.
+    generation: int = Field(ge=0, le=2**53 - 1)
     stages: list[_Stage]
     routes: list[_Route]
     workers: list[_Worker]

@@ -19,6 +19,7 @@ import uvloop
 from planner.errors import Complaint, InputError
 from planner.formats import write_bytes
 from runtime.errors import ServingError
+from runtime.memory import settle
 
 if TYPE_CHECKING:
     from runtime.agent_ray import RayNursery
@@ -107,6 +108,7 @@ async def _agent(settings: AgentSettings) -> None:
     try:
         await server.start(settings.host, settings.port)
         agent.restore()
+        settle()
         _announce(settings.port_file, server.port)
         service = ServiceLoop(agent, client, f"http://{settings.host}:{server.port}")
         await service.register_first()
@@ -160,6 +162,7 @@ async def _gateway(settings: GatewaySettings) -> None:
 
             grpc = GrpcFront(gateway, max_body_bytes=settings.max_body_bytes)
             _announce(settings.grpc_port_file, await grpc.start(settings.host, settings.grpc_port))
+        settle()
         _announce(settings.port_file, server.port)
         log.info("gateway", port=server.port, agents=list(settings.agents))
         reporter = ExitReporter(gateway, list(dict.fromkeys(settings.agents)))

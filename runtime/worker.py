@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from runtime import priority
 from runtime.errors import ServingError
-from runtime.memory import keep_freed
+from runtime.memory import keep_freed, settle
 from runtime.worker_server import Server
 from runtime.worker_spec import WorkerSpec
 from runtime.worker_stage import Executed, Request, Stage
@@ -106,6 +106,7 @@ def run(spec: WorkerSpec, parent: TextIO, chain: Chain | None) -> None:
             share.change(spec.share)
         keep_freed()
         stage.warm_up()
+        settle()
         share.come_forward()
         priority.come_forward()
         if not cuda and spec.share < 100:

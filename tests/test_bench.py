@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.bench import comparing, driving, report
+from api.bench import chance, comparing, driving, report
 from planner import formats
 from planner.arrivals import Arrivals
 from planner.plan import Plan
@@ -90,6 +91,9 @@ def test_what_happens_as_simulated_differs_by_nothing(planned: tuple[Plan, Workl
     assert found["observed"]["on_time_fraction"] == found["simulated"]["on_time_fraction"]
     for item in found["fragments"]:
         assert item["p99_off_pct"] == pytest.approx(0, abs=0.1)
+        assert item["p99_within"] is item["p99_in_interval"] is True
+        low, high = item["observed"]["p99_interval_ms"]
+        assert (low or 0) <= item["observed"]["p99_ms"] <= (high or math.inf)
         assert item["observed"]["on_time"] == item["simulated"]["on_time"]
         assert item["planned"]["worst_ms"] > 0
     for stage in found["stages"]:
@@ -107,10 +111,33 @@ def test_devices_are_as_busy_as_the_planned_rates_make_them(planned: tuple[Plan,
     assert comparing.busy_fraction(alone, workload) == 0
 
 
+def test_on_a_processor_any_other_worker_at_a_batch_is_in_the_way(planned: tuple[Plan, Workload]) -> None:
+    plan, workload = planned
+    times = driving.schedule(plan, workload, Arrivals(kind="paced"), seconds=20, seed=1)
+    run = replay(plan, workload, [NET], arrivals=times, seconds=20, settings=SimulationSettings())
+    on_gpu = replace(NET, measured={"driver": "550.1"})
+    used = comparing.busy_fraction(plan, workload)
+    assert comparing.beside(plan, workload, [on_gpu], run) == {stage.id: used for stage in plan.stages}
+    found = comparing.beside(plan, workload, [NET], run)
+    assert found.keys() == {stage.id for stage in plan.stages}
+    assert all(0 < part <= 1 for part in found.values())
+    # As a coin for each worker: at a batch or not.
+    random = np.random.default_rng(0)
+    name = plan.stages[0].id
+    at_work = np.zeros(20_000, dtype=bool)
+    for stage, served in run.served:
+        busy = served.busy_ms / (stage.instances * float(np.nanmax(run.finish_ms)))
+        for _ in range(stage.instances - (stage.id == name)):
+            at_work |= random.random(len(at_work)) < busy
+    assert found[name] == pytest.approx(at_work.mean(), abs=0.02)
+
+
 def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Workload]) -> None:
     found = compared(planned, as_simulated(*planned, slower=1.25))
     # The simulation is a fifth below what was observed.
     assert found["p99_off_pct"] == pytest.approx(-20, abs=0.1)
+    assert found["p99_within_fragments"] == 0
+    assert not any(item["p99_within"] for item in found["fragments"])
     assert found["observed"]["on_time_fraction"] < found["simulated"]["on_time_fraction"]
 
 
@@ -126,6 +153,41 @@ def test_a_hop_is_what_single_requests_wait(planned: tuple[Plan, Workload]) -> N
     records = [[0.0, 200, 4.0, 4.0, [visit]] for visit in visits]
     assert comparing.hop_ms({"clients": [{"records": records}]}) == 0.5
     assert comparing.hop_ms({"clients": []}) == 0.0
+
+
+def test_the_interval_of_a_p99_holds_the_true_one_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    true = -np.log(0.01)
+    held = [
+        chance.quantile_interval(random.exponential(size=1500).tolist(), 0.99).holds(true) for _ in range(400)
+    ]
+    assert 0.93 <= np.mean(held) <= 0.985
+
+
+def test_of_few_requests_the_p99_is_not_known() -> None:
+    few = [float(value) for value in range(1, 211)]
+    interval = chance.quantile_interval(few, 0.99)
+    assert interval.high is None
+    assert interval.low == 205.0
+    assert interval.holds(1e9)
+    assert not interval.holds(204.0)
+    assert chance.seconds_wanted(interval, 208.0, 210, 60.0, 10.0) == 286.0
+    assert chance.quantile_interval([], 0.99).low is None
+    # Half as wide takes four times as long.
+    wide = chance.Interval(low=90.0, high=120.0)
+    assert chance.seconds_wanted(wide, 100.0, 500, 60.0, 10.0) == 240.0
+    assert chance.seconds_wanted(wide, 100.0, 500, 60.0, 20.0) is None
+    assert chance.seconds_wanted(interval, None, 0, 60.0, 10.0) is None
+
+
+def test_the_same_requests_once_more_show_what_no_simulation_can_foresee(
+    planned: tuple[Plan, Workload],
+) -> None:
+    first, second = (compared(planned, as_simulated(*planned, slower=slower)) for slower in (1.0, 1.05))
+    off_pct = comparing.repeated(first, second)
+    assert set(off_pct) == {item["fragment"] for item in first["fragments"]}
+    # Who was dropped in the one was dropped in the other.
+    assert list(off_pct.values()) == pytest.approx([5.0] * len(off_pct), abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +240,7 @@ def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) ->
     done = regraft(
         *("bench", str(tmp_path / "plan.json"), "--workload", str(tmp_path / "workload.json")),
         *("--profile", str(profile_file), "--seconds", "2", "--on-time", "0.9"),
-        *("--arrivals", "paced", "--arrivals", str(tmp_path / "arrivals.txt")),
+        *("--arrivals", "paced", "--arrivals", str(tmp_path / "arrivals.txt"), "--arrivals", "paced"),
         *("--output", str(tmp_path / "bench.json")),
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -186,7 +248,12 @@ def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) ->
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["format"] == "regraft.bench/v1"
     assert found["hop_ms"] > 0
-    paced, recorded = found["runs"]
+    assert "too few requests" in done.stdout
+    assert "the same requests once more" in done.stdout
+    paced, recorded, again = found["runs"]
+    assert again["requests"] == paced["requests"]
+    assert again["repeats"]["run"] == 0
+    assert set(again["repeats"]["p99_off_pct"]) == {"phone-0", "phone-1"}
     assert (paced["arrivals"], recorded["arrivals"]) == ("paced", str(tmp_path / "arrivals.txt"))
     assert paced["requests"] == 80
     for run in (paced, recorded):

@@ -8,6 +8,10 @@ times, those of smaller batches interpolated, and with what a rest is worth to a
 gateway to a worker and back costs is measured first, by single requests, and given to the simulation.
 
 *Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
+
+A p99 of few requests is mostly chance: of 200 it is the second or third largest time. So an observed p99 has
+its 95 % confidence interval, from order statistics (`api.bench.chance`). The simulation, whose times are
+drawn, is replayed several times over the same arrivals, so that its own chance is small beside that.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from api.bench import chance
 from planner.plan import Plan
 from planner.profile import Profile
 from planner.simulation import Replay, replay
@@ -29,7 +35,13 @@ from planner.traces import Floats
 from planner.workload import Workload
 
 FORMAT = "regraft.bench/v1"
+# A simulated p99 that is no further off from the observed one, in percent, counts as the same.
+WITHIN_PCT = 10.0
 OK = 200
+
+# As many replays as make so many requests, within reason.
+_REPLAYED_REQUESTS = 200_000
+_MOST_REPLAYS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +57,34 @@ def hop_ms(result: Mapping[str, Any]) -> float:
     """What a request waits in a stage whose worker is free: the way there and back. From single requests."""
     waits = [visit.wait_ms for visits in _visits(result).values() for visit in visits]
     return statistics.median(waits) if waits else 0.0
+
+
+def beside(plan: Plan, workload: Workload, profiles: Sequence[Profile], run: Replay) -> dict[str, float]:
+    """For which part of the time each stage has neighbours that are busy, 0 to 1, by its id.
+
+    On a GPU they run at the same time, and are in the way by how much of it they use: `busy_fraction`. On a
+    processor they take turns, and one turn between two of a worker's is enough to take its cache: what
+    counts is whether any other worker is at a batch. Workers of other cores count as well: they have a cache
+    in common, and the gateway works for them. `run` is a replay without neighbours, which says how busy each
+    worker is.
+    """
+    on_gpu = {(profile.model, profile.gpu): bool(profile.measured.get("driver")) for profile in profiles}
+    span_ms = max([1.0, *run.finish_ms[~np.isnan(run.finish_ms)].tolist()])
+    busy = {stage.id: min(1.0, served.busy_ms / (stage.instances * span_ms)) for stage, served in run.served}
+    idle = {stage.id: (1.0 - busy[stage.id], stage.instances) for stage in plan.stages if stage.id in busy}
+    used = busy_fraction(plan, workload)
+
+    def any_other(name: str) -> float:
+        nobody = 1.0
+        for other, (part, instances) in idle.items():
+            nobody *= math.pow(part, instances - (other == name))
+        return 1.0 - nobody
+
+    return {
+        stage.id: used if on_gpu[stage.model, stage.gpu] else any_other(stage.id)
+        for stage in plan.stages
+        if stage.id in idle
+    }
 
 
 def busy_fraction(plan: Plan, workload: Workload) -> float:
@@ -85,23 +125,30 @@ def compare(
     settings = SimulationSettings(
         batch_time="between",
         rested=True,
-        beside=busy_fraction(plan, workload),
         scatter=True,
         network_ms=hop,
         copy_ms=hop,
     )
-    run = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
-    latency = run.finish_ms - run.arrival_ms
+    lonely = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
+    settings = replace(settings, beside=beside(plan, workload, profiles, lonely))
+    requests = sum(map(len, came.values()))
+    replays = max(1, min(_MOST_REPLAYS, _REPLAYED_REQUESTS // max(1, requests)))
+    runs = [
+        replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed + again, settings=settings)
+        for again in range(replays)
+    ]
+    run = runs[0]
+    latency = np.stack([each.finish_ms - each.arrival_ms for each in runs])
     seen = [_latencies(client) for client in result["clients"]]
     every = [value for values in seen for value in values]
     fragments = [
-        _fragment(plan, workload, client, values, run, latency)
+        _fragment(plan, workload, client, values, latency[:, _of(run, client["fragment"])], seconds)
         for client, values in zip(result["clients"], seen, strict=True)
     ]
     totals = result["totals"]
     sent = totals["sent"]
     on_time = sum(item["observed"]["on_time"] for item in fragments)
-    simulated_on_time = sum(item["simulated"]["on_time"] for item in fragments)
+    simulated_on_time = math.fsum(item["simulated"]["on_time"] for item in fragments)
     observed_p99, simulated_p99 = _quantile(every, 0.99), _quantile(latency, 0.99)
     return {
         "arrivals": arrivals,
@@ -117,15 +164,25 @@ def compare(
             **{name: totals[name] for name in ("dropped", "refused", "errors", "wrong", "max_abs_error")},
         },
         "simulated": {
-            "on_time_fraction": simulated_on_time / len(latency) if len(latency) else None,
+            "on_time_fraction": simulated_on_time / requests if requests else None,
             "p50_ms": _quantile(latency, 0.5),
             "p99_ms": simulated_p99,
-            "dropped": int(np.isnan(run.finish_ms).sum()),
+            "dropped": round(float(np.isnan(latency).sum() / replays), 1),
+            "replays": replays,
         },
         "p99_off_pct": _off_pct(simulated_p99, observed_p99),
+        "p99_within_fragments": sum(item["p99_within"] is True for item in fragments),
+        "p99_in_interval_fragments": sum(item["p99_in_interval"] is True for item in fragments),
         "fragments": fragments,
         "stages": [_stage(run, number, _visits(result)) for number in range(len(run.served))],
     }
+
+
+def _of(run: Replay, name: str) -> NDArray[np.bool_]:
+    """Which requests of a replay are this fragment's."""
+    numbers = {fragment.id: number for number, fragment in enumerate(run.fragments)}
+    mine: NDArray[np.bool_] = run.fragment == numbers[name]
+    return mine
 
 
 def _fragment(
@@ -133,14 +190,15 @@ def _fragment(
     workload: Workload,
     client: Mapping[str, Any],
     seen: Sequence[float],
-    run: Replay,
-    latency: Floats,
+    mine: NDArray[np.float64],
+    seconds: float,
 ) -> dict[str, Any]:
+    """`mine` [replay][request] are the simulated latencies of its requests in ms, nan where dropped."""
     name = client["fragment"]
-    numbers = {fragment.id: number for number, fragment in enumerate(run.fragments)}
-    mine = latency[run.fragment == numbers[name]]
     budget_ms = next(fragment.budget_ms for fragment in workload.fragments if fragment.id == name)
     observed, simulated = _quantile(seen, 0.99), _quantile(mine, 0.99)
+    interval = chance.quantile_interval(seen, 0.99)
+    off_pct = _off_pct(simulated, observed)
     return {
         "fragment": name,
         "model": client["model"],
@@ -149,7 +207,7 @@ def _fragment(
         "requests": client["sent"],
         "planned": {"worst_ms": max(route.worst_ms for route in plan.routes if route.fragment == name)},
         "simulated": {
-            "on_time": int((mine <= budget_ms + SLACK_MS).sum()),
+            "on_time": round(float((mine <= budget_ms + SLACK_MS).sum() / len(mine)), 2),
             "p50_ms": _quantile(mine, 0.5),
             "p99_ms": simulated,
         },
@@ -157,11 +215,28 @@ def _fragment(
             "on_time": sum(1 for value in seen if value <= budget_ms),
             "p50_ms": _quantile(seen, 0.5),
             "p99_ms": observed,
+            "p99_interval_ms": [interval.low, interval.high],
             "client_p99_ms": client["p99_ms"],
             "dropped": client["dropped"],
             "wrong": client["wrong"],
         },
-        "p99_off_pct": _off_pct(simulated, observed),
+        "p99_off_pct": off_pct,
+        "p99_within": None if off_pct is None else abs(off_pct) <= WITHIN_PCT,
+        "p99_in_interval": None if simulated is None or observed is None else interval.holds(simulated),
+        # How long it takes to know the observed p99 to that; None where it is known already.
+        "p99_wants_seconds": chance.seconds_wanted(interval, observed, len(seen), seconds, WITHIN_PCT),
+    }
+
+
+def repeated(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float | None]:
+    """How far each fragment's p99 is off in the second of two runs with the very same arrivals, in percent.
+
+    No simulation can be nearer to both than half of it.
+    """
+    before = {item["fragment"]: item["observed"]["p99_ms"] for item in first["fragments"]}
+    return {
+        item["fragment"]: _off_pct(item["observed"]["p99_ms"], before[item["fragment"]])
+        for item in second["fragments"]
     }
 
 
@@ -217,7 +292,7 @@ def _latencies(client: Mapping[str, Any]) -> list[float]:
     return [gateway_ms for _, status, _, gateway_ms, _ in client["records"] if status == OK]
 
 
-def _quantile(values: Sequence[float] | Floats, part: float) -> float | None:
+def _quantile(values: Sequence[float] | NDArray[np.float64], part: float) -> float | None:
     """The smallest value that this part of the values does not exceed; of what is answered."""
     known = np.asarray(values, dtype=np.float64)
     known = known[~np.isnan(known)]

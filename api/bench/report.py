@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from api.bench.comparing import WITHIN_PCT
 from planner.terminal import console as make_console
 
 console = make_console()
@@ -53,7 +54,7 @@ def show(found: Mapping[str, Any]) -> None:
     console.print(overall)
     fragments = Table(
         *("fragment", "sent", "budget", "planned worst", "p50 simulated", "p50 observed"),
-        *("p99 simulated", "p99 observed", "simulation off", "on time"),
+        *("p99 simulated", "p99 observed", "95 % interval", "simulation off", "in interval", "on time"),
     )
     for item in found["fragments"]:
         on_time = item["observed"]["on_time"] / item["requests"] if item["requests"] else None
@@ -64,10 +65,13 @@ def show(found: Mapping[str, Any]) -> None:
             _ms(item["planned"]["worst_ms"]),
             *(_ms(item[side]["p50_ms"]) for side in ("simulated", "observed")),
             *(_ms(item[side]["p99_ms"]) for side in ("simulated", "observed")),
-            _off(item["p99_off_pct"]),
+            _interval(item["observed"]["p99_interval_ms"]),
+            _off(item["p99_off_pct"]) + _mark(item["p99_within"]),
+            {True: "yes", False: "no", None: "–"}[item["p99_in_interval"]],
             _pct(on_time),
         )
     console.print(fragments)
+    _say_chance(found)
     stages = Table(
         *("stage", "layers", "batch", "share", "exec planned", "simulated", "observed", "simulation off"),
         *("mean batch sim.", "obs.", "mean wait sim.", "obs.", "p99 wait sim.", "obs."),
@@ -87,6 +91,33 @@ def show(found: Mapping[str, Any]) -> None:
             *(_ms(side["p99_wait_ms"]) for side in sides),
         )
     console.print(stages)
+
+
+def repeated(found: Mapping[str, Any], off_pct: Mapping[str, float | None]) -> None:
+    """What the same requests, sent once more, did to the p99 of each fragment."""
+    told = ", ".join(f"{name} {_off(pct)}" for name, pct in off_pct.items() if pct is not None)
+    console.print(
+        f"{found['arrivals']}, the same requests once more: observed p99 against the first: {told or '–'}"
+    )
+
+
+def _say_chance(found: Mapping[str, Any]) -> None:
+    fragments = [item for item in found["fragments"] if item["p99_within"] is not None]
+    console.print(
+        f"simulated p99 within {WITHIN_PCT:g} % of observed: {found['p99_within_fragments']} of "
+        f"{len(fragments)} fragments; within its 95 % interval: {found['p99_in_interval_fragments']}"
+    )
+    wanted = {
+        item["fragment"]: item["p99_wants_seconds"]
+        for item in fragments
+        if item["p99_wants_seconds"] is not None
+    }
+    if wanted:
+        console.print(
+            f"too few requests: chance alone moves the p99 of {', '.join(wanted)} by more than "
+            f"{WITHIN_PCT:g} %; --seconds {max(wanted.values()):.0f} would say more",
+            style="yellow",
+        )
 
 
 def judge(found: Mapping[str, Any], target: float) -> bool:
@@ -120,6 +151,15 @@ def judge(found: Mapping[str, Any], target: float) -> bool:
         style="red",
     )
     return False
+
+
+def _interval(ends: Sequence[float | None]) -> str:
+    low, high = ("?" if end is None else f"{end:.1f}" for end in ends)
+    return f"{low} to {high}"
+
+
+def _mark(within: bool | None) -> str:
+    return "" if within is None or within else " !"
 
 
 def _ms(value: float | None) -> str:

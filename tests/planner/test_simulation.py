@@ -420,6 +420,10 @@ def test_beside_busy_neighbours_execution_is_slower_as_the_profile_says_at_the_n
     assert took_ms(measured, 0.5) == pytest.approx(21.0)
     assert took_ms(measured, 1.0) == pytest.approx(22.0)
     assert took_ms(profile, 1.0) == pytest.approx(20.0)
+    # Where it was measured at several batches, a single sample is slowed as a single sample was.
+    by_batch = {"20": {"1": 30.0, "4": 10.0}}
+    neighbour = {"batch": 4, "slower_pct": slower_pct, "slower_pct_by_batch": by_batch}
+    assert took_ms(replace(profile, measured={"neighbour": neighbour}), 1.0) == pytest.approx(26.0)
 
 
 def test_execution_times_scatter_as_the_profile_says() -> None:
@@ -435,6 +439,33 @@ def test_execution_times_scatter_as_the_profile_says() -> None:
     assert times_ms(False).tolist() == pytest.approx([20.0] * 2000)
     assert times_ms(True).mean() == pytest.approx(20.0, rel=0.01)
     assert times_ms(True).std() == pytest.approx(1.0, rel=0.1)
+
+
+def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_beside_others() -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    plain = flat_profile(batches={1: 20.0})
+    alone = {"spread": {"0": 0.9, "50": 1.0, "100": 1.1}, "scatter_pct": 50.0}
+    # Beside one that is always busy: half as long again, and one in ten up to three times that.
+    beside = {"batch": 1, "slower_pct": {"50": 50.0}, "spread": {"0": 0.9, "90": 0.9, "100": 2.9}}
+    arrivals = {"f": np.arange(4000.0)}
+
+    def times_ms(measured: dict[str, Any], part: float) -> np.ndarray[Any, Any]:
+        settings = SimulationSettings(scatter=True, beside=part)
+        profile = replace(plain, measured=measured)
+        run = replay(plan, workload, [profile], arrivals=arrivals, seconds=4000, settings=settings)
+        return run.finish_ms - run.arrival_ms
+
+    quiet = times_ms(alone, 0.0)
+    assert 18.0 <= quiet.min() < quiet.max() <= 22.0
+    assert quiet.mean() == pytest.approx(20.0, rel=0.01)
+    busy = times_ms({**alone, "neighbour": beside}, 1.0)
+    assert np.quantile(busy, 0.89) == pytest.approx(27.0)
+    assert 70.0 < busy.max() <= 87.0
+    # What a profile says of its measuring is free: what is no spread is none.
+    assert times_ms({"spread": {"half": "as much"}}, 0.0).tolist() == pytest.approx([20.0] * 4000)
+    mixed = times_ms({**alone, "neighbour": beside}, 0.3)
+    assert mixed.mean() == pytest.approx(0.7 * 20.0 + 0.3 * busy.mean(), rel=0.02)
+    assert float((mixed > 22.0).mean()) == pytest.approx(0.3, abs=0.03)
 
 
 @pytest.mark.parametrize(("enforced_by", "sooner"), [("cgroup-v2", 6.0), ("pause", 15.0)])

@@ -76,6 +76,7 @@ def test_a_newer_service_may_say_more_than_we_know() -> None:
     ("spoil", "complaint"),
     [
         (lambda d: d.pop("generation"), "generation"),
+        (lambda d: d.update(generation=2**70), "generation"),
         (lambda d: d.update(format="regraft.plan/v1"), "regraft.assignment/v1"),
         (lambda d: d["stages"][0].update(batch="4"), r"stages\.0\.batch"),
         (lambda d: d["routes"][0].update(stages=["nowhere"]), "unknown stage 'nowhere'"),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from runtime.http_server import Exchange, HttpServer
+from runtime.transport_arena import Tensor
+from tests.runtime.cluster import wait_for
 
 LIMIT = 1 << 20
 
@@ -20,12 +24,18 @@ class Running:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.server = HttpServer(self.handle, max_body_bytes=LIMIT)
+        self.held: list[weakref.ref[memoryview]] = []
+        self.server = HttpServer(self.handle, max_body_bytes=LIMIT, allocate=self.allocate)
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
         asyncio.run_coroutine_threadsafe(self.server.start("127.0.0.1", 0), self.loop).result()
         self.complaints: list[object] = []
         self.loop.set_exception_handler(lambda _, context: self.complaints.append(context.get("exception")))
+
+    def allocate(self, _headers: dict[bytes, bytes], size: int) -> Tensor:
+        data = memoryview(bytearray(size))
+        self.held.append(weakref.ref(data))
+        return Tensor(data)
 
     def handle(self, exchange: Exchange) -> object:
         if exchange.path == "/slow":
@@ -95,6 +105,17 @@ def test_a_body_that_comes_in_drops_is_put_together(server: Running) -> None:
         for position in range(0, len(request), 7):
             connection.sendall(request[position : position + 7])
         assert read_response(connection) == (200, b"0123456789" * 20)
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_a_body_leaves_no_memory_behind(server: Running) -> None:
+    gc.disable()  # which frees what refers to itself, some time
+    try:
+        with server.connect() as connection:
+            connection.sendall(post(b"/", bytes(LIMIT))[: LIMIT // 2])
+            wait_for(lambda: server.held, what="memory for the body")
+        wait_for(lambda: server.held[0]() is None, what="freeing of it", timeout_s=10)
+    finally:
+        gc.enable()
 
 
 def test_chunked_bodies_are_taken(server: Running) -> None:

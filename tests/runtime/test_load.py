@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from planner.errors import InputError
 from runtime.load import Sample, drive, parse_spec, percentile, prepare
+from runtime.load_client import GatewayClient
 from tests.runtime.cluster import (
     REPOSITORY,
     SLOW,
@@ -74,6 +76,23 @@ def test_it_sends_at_the_rate_asked_and_reports_how_it_went(gateway: Process, ar
     assert of_stage["requests"] == client["answered"]
     assert of_stage["exec_ms"] > 0
     assert result["totals"]["sent"] == client["sent"]
+
+
+def test_the_collector_does_not_walk_through_what_was_there_before_while_it_sends(
+    gateway: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[int] = []
+
+    class Client(GatewayClient):
+        def close(self) -> None:
+            frozen.append(gc.get_freeze_count())
+            super().close()
+
+    monkeypatch.setattr("runtime.load.GatewayClient", Client)
+    everything = len(gc.get_objects())
+    sent(gateway.url)
+    assert frozen[-1] > everything / 2
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_same_seed_sends_at_the_same_times(gateway: Process) -> None:

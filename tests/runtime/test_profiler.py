@@ -60,6 +60,9 @@ def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
     # At 25 %, beside a neighbour at 75 %: however noisy this machine is, it is a number.
     assert profile.measured["neighbour"]["batch"] == 4
     assert -100 < profile.measured["neighbour"]["slower_pct"]["25"] < 1000
+    assert set(profile.measured["neighbour"]["slower_pct_by_batch"]["25"]) == {"1", "4"}
+    for spread in (profile.measured["spread"], profile.measured["neighbour"]["spread"]):
+        assert 0 < spread["0"] <= spread["50"] <= spread["99"] <= spread["100"]
 
     def whole_ms(batch: int, share: int) -> float:
         place = profile.batches.index(batch), profile.shares.index(share)
@@ -87,7 +90,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert len(content["cells"]) == 2
     # A figure nobody would measure shows whether it is taken or measured again.
     for cell in content["cells"]:
-        cell["processor_ms"] = [1e9 for _ in cell["processor_ms"]]
+        cell["processor_ms"] = [1e7 for _ in cell["processor_ms"]]
     return content
 
 
@@ -101,7 +104,7 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
     seen: list[int] = []
     profile = measure(MODEL, partial=partial, progress=lambda done, *_: seen.append(done), **QUICK)
     assert (seen[0], seen[-1]) == (2, 4)
-    assert largest_ms(profile) > 1e8
+    assert largest_ms(profile) > 1e6
     assert not partial.exists()
 
 
@@ -125,12 +128,12 @@ def test_a_command_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert not path.exists()
     # A figure nobody would measure shows that it was taken over.
     content = json.loads(partial.read_text())
-    content["cells"][0]["processor_ms"] = [1e9 for _ in content["cells"][0]["processor_ms"]]
+    content["cells"][0]["processor_ms"] = [1e7 for _ in content["cells"][0]["processor_ms"]]
     partial.write_text(json.dumps(content))
     again = run(*arguments)
     assert again.exit_code == 0, again.output
     assert len(before) < 4
-    assert largest_ms(formats.read(Profile, path)) > 1e8
+    assert largest_ms(formats.read(Profile, path)) > 1e6
     assert not partial.exists()
 
 
@@ -263,6 +266,37 @@ def test_more_share_is_never_slower_and_a_larger_batch_never_faster() -> None:
     assert profile.measured["smoothed_by_pct"] > 1
     # Nothing moved further than the noise did.
     assert profile.measured["smoothed_by_pct"] < 35
+
+
+def test_where_a_smaller_batch_really_takes_longer_the_larger_one_is_planned_to_as_well() -> None:
+    measured = cells({(1, 50.0): 40.0, (1, 100.0): 20.0, (2, 50.0): 44.0, (2, 100.0): 22.0})
+    for (batch, share), cell in measured.items():
+        # The second layer of a single sample takes another kernel, at every share.
+        layers = {1: (10.0, 30.0), 2: (26.0, 18.0)}[batch]
+        fields = {field: getattr(cell, field) for field in Cell.__dataclass_fields__}
+        fields["layer_ms"] = tuple(ms * 50 / share for ms in layers)
+        fields["processor_ms"] = tuple(ms / 2 for ms in layers)
+        measured[batch, share] = Cell(**fields)
+    profile = profile_from(measured)
+    assert profile.latency_ms[0] == ((10.0, 5.0), (26.0, 13.0))
+    assert profile.latency_ms[1] == ((30.0, 15.0), (30.0, 15.0))
+    assert profile.measured["faster_batches"] == 1
+    assert profile.measured["faster_batches_pct"] == pytest.approx(66.7)
+    # That is no noise.
+    assert profile.measured["smoothed_cells"] == 0
+
+
+def test_how_runs_lie_around_their_mean_is_kept() -> None:
+    factors = tuple(0.95 + 0.001 * number for number in range(101))
+    measured = cells({(1, 50.0): 40.0, (1, 100.0): 20.0}, factors=factors)
+    spread = profile_from(measured).measured["spread"]
+    assert spread["0"] == pytest.approx(0.95, abs=1e-3)
+    assert spread["50"] == pytest.approx(1.0)
+    assert spread["100"] == pytest.approx(1.05, abs=1e-3)
+    # Two runs are as far apart as two of many would be, on average.
+    two = profile_from(cells({(1, 50.0): 40.0}, factors=(0.9, 1.1))).measured["spread"]
+    assert two["100"] == pytest.approx(1.0 + 0.1 * 2**0.5, abs=1e-4)
+    assert "spread" not in profile_from(cells({(1, 50.0): 40.0}, factors=(1.0,))).measured
 
 
 def test_what_is_monotone_is_left_alone() -> None:
