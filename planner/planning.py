@@ -26,6 +26,7 @@ from planner.plan import Objective, Placed, Plan, Provenance, Route, Stage, Unpl
 from planner.problem import Draft, PlanSettings, Problem, Progress, ProgressReport
 from planner.profile import Profile
 from planner.queueing import queueing_law
+from planner.refitting import refitted
 from planner.workload import Workload
 
 Strategy = Callable[[Problem, PlanSettings, ProgressReport], Draft]
@@ -50,9 +51,6 @@ TOGETHER = "workload and profiles"
 
 # These use exits where a profile has some; what they do without exits, they do where it has none.
 WITH_EXITS = ("graft", "optimal", "optimal-one")
-
-# What an instance costs beside its share, in turn, until the plan fits the GPUs.
-INSTANCE_PRICES = (2.0, 5.0, 10.0, 25.0, 60.0)
 
 # A bound this close to the share is the share: both are sums of doubles.
 CLOSED = 1e-9
@@ -83,10 +81,15 @@ def make_plan(
     if unplanned and (settings.infeasible == "fail" or not problem.fragments):
         raise InfeasibleError(unplanned)
     draft = solve(problem, settings, progress or _silent)
+
+    def finish(draft: Draft) -> Plan:
+        return _finish(problem, draft, workload, profiles, strategy, settings)
+
     try:
-        plan = _finish(problem, draft, workload, profiles, strategy, settings)
+        plan = finish(draft)
     except DoesNotFitError as error:
-        plan = _fitting(problem, draft, workload, profiles, strategy, settings, error)
+        graft = find_strategy("graft")
+        plan = refitted(problem, draft, error, graft=graft, finish=finish, settings=settings)
     plan = replace(plan, unplanned=tuple(unplanned))
     plan = replace(plan, provenance=replace(plan.provenance, seconds=time.perf_counter() - started))
     verdict = laws.verify(plan, workload, profiles)
@@ -263,40 +266,6 @@ def _check_consistency(
 
 def _survivals(profile: Profile) -> list[tuple[int, float]]:
     return [(item.layer, item.survival) for item in profile.exits or ()]
-
-
-def _fitting(
-    problem: Problem,
-    draft: Draft,
-    workload: Workload,
-    profiles: Sequence[Profile],
-    strategy: str,
-    settings: PlanSettings,
-    error: DoesNotFitError,
-) -> Plan:
-    """A dearer plan of fewer, larger instances that the GPUs hold: `graft`, with a price on every instance.
-
-    Memory and MPS clients are asked for by the instance. Raises the error where share is short, which a plan
-    of more share does not cure, and where nothing that was tried fits either.
-    """
-    if any(item["share_needed_by_all_pct"] > item["share_there_pct"] for item in error.missing):
-        raise error
-    graft = find_strategy("graft")
-    for tried, extra in enumerate(INSTANCE_PRICES):
-        if settings.stopped:
-            break
-        # Where the search took all the time there was, a second for each try is worth an answer.
-        left = (settings.deadline_s - time.perf_counter()) / (len(INSTANCE_PRICES) - tried)
-        hurried = replace(settings, time_limit_s=max(1.0, min(left, settings.time_limit_s)))
-        menus = {model: menu.dearer(extra) for model, menu in problem.menus.items()}
-        other = graft(replace(problem, menus=menus), hurried, _silent)
-        notes = {**draft.notes, "instance_price": extra}
-        other = replace(other, lower_bound=draft.lower_bound, notes=notes)
-        try:
-            return _finish(problem, other, workload, profiles, strategy, settings)
-        except DoesNotFitError:
-            continue
-    raise DoesNotFitError(error.missing, tried=True)
 
 
 def _finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import replace
 
@@ -117,3 +118,38 @@ def test_a_plan_of_fewer_instances_is_found_when_memory_is_short() -> None:
     small = tuple(replace(gpu, memory_mb=455.0) for gpu in gpus)
     with pytest.raises(DoesNotFitError, match="fewer, larger instances"):
         make_plan(replace(workload, gpus=small), [profile], strategy="graft")
+
+
+def test_where_the_cheapest_type_is_short_some_fragments_go_to_another() -> None:
+    cheap = make_profile("net", "v100", layers=6, seed=1)
+    dear = replace(make_profile("net", "a100", layers=6, seed=1), cost_per_share=1.5)
+    wanted = {"fragments": 12, "rates": (40.0, 80.0), "seed": 4}
+    free = make_plan(make_workload([cheap], **wanted), [cheap, dear], strategy="graft")
+    assert {item.gpu for item in free.stages} == {"v100"}
+    enough = math.ceil(sum(item.share * item.instances for item in free.stages) / 100)
+    assert enough > 2
+    for there in (1, enough - 1):
+        gpus = [Gpu(id=f"v-{n}", type="v100", memory_mb=1e6) for n in range(there)]
+        gpus += [Gpu(id=f"a-{n}", type="a100", memory_mb=1e6) for n in range(2 * enough)]
+        workload = make_workload([cheap], gpus=gpus, **wanted)
+        plan = make_plan(workload, [cheap, dear], strategy="graft")
+        on = Counter[str]()
+        for item in plan.stages:
+            on[item.gpu] += item.share * item.instances
+        assert 0 < on["v100"] <= 100 * there
+        assert on["a100"] > 0
+        assert plan.lower_bound <= free.objective.share < plan.objective.share
+        assert laws.verify(plan, workload, [cheap, dear]).valid
+        kept = plan.provenance.settings["kept_gpu_types"]
+        assert kept["short"] == ["v100"]
+        assert 0 < kept["fragments"] < 12
+
+
+def test_what_no_type_has_room_for_is_still_said() -> None:
+    cheap = make_profile("net", "v100", layers=6, seed=1)
+    dear = replace(make_profile("net", "a100", layers=6, seed=1), cost_per_share=1.5)
+    gpus = [Gpu(id=name, type=name, memory_mb=1e6) for name in ("v100", "a100")]
+    workload = make_workload([cheap], gpus=gpus, fragments=12, rates=(400.0, 800.0), seed=4)
+    with pytest.raises(DoesNotFitError) as caught:
+        make_plan(workload, [cheap, dear], strategy="graft")
+    assert {item["gpu"] for item in caught.value.missing} == {"v100"}
