@@ -23,7 +23,6 @@ from typing import IO, Any
 from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 
-
 Answer = tuple[Pattern, ...]
 
 
