@@ -6,6 +6,9 @@ so `regraft plan` starts without torch and `regraft agent` without the service.
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any
 
@@ -14,6 +17,10 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 GROUP = "regraft.commands"
+
+# Threads of searches that did not listen when their time was over. HiGHS takes a process that ends the usual
+# way down with it (SIGABRT), and the plan was made.
+LEFT_BEHIND = ("search", "highs")
 
 # The order of a first visit: see it run, measure, describe, plan, check, serve.
 _ORDER = [
@@ -97,4 +104,11 @@ def root(
 
 def main() -> None:
     """The console script."""
-    regraft(prog_name="regraft")
+    try:
+        regraft(prog_name="regraft")
+    except SystemExit as end:
+        if all(thread.name not in LEFT_BEHIND for thread in threading.enumerate()):
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))

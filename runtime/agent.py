@@ -101,6 +101,7 @@ class Agent:
         worker_address: str | None = None,
         unix: bool = True,
         starts: int = 2,
+        hung_after_s: float = 10.0,
         seed: int = 0,
         nursery: Nursery | RayNursery | None = None,
     ) -> None:
@@ -126,6 +127,7 @@ class Agent:
             address=worker_address,
             unix=unix,
             starts=asyncio.Semaphore(starts),
+            hung_after_s=hung_after_s,
             serials=itertools.count(),
             seed=seed,
         )

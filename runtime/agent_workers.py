@@ -28,6 +28,8 @@ State = Literal["starting", "ready", "draining", "failed"]
 
 # A worker that dies again and again is restarted ever more rarely.
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+# Waiting for a worker that hangs is for more than so many of its longest batches.
+_BATCHES = 20
 # One that has lived this long is well again.
 _WELL_AFTER_S = 60.0
 
@@ -40,7 +42,7 @@ class Nest:
 
     `directory` is where their unix sockets are, if they have any; `address` the host on which they listen to
     other machines, if any; `starts` bounds how many start at once; `drain_s` is how long one may take to
-    finish what it has.
+    finish what it has, and after `hung_after_s` without a word one that is ready counts as hung.
     """
 
     agent: str
@@ -53,6 +55,7 @@ class Nest:
     serials: itertools.count[int]
     seed: int = 0
     drain_s: float = 30.0
+    hung_after_s: float = 10.0
 
 
 class SupervisedWorker:
@@ -167,11 +170,20 @@ class SupervisedWorker:
             started = False
             while not started and (line := await process.lines.readline()):
                 started = self._heard(line)
-        while line := await process.lines.readline():
-            self._heard(line)
+        try:
+            while line := await asyncio.wait_for(process.lines.readline(), self._patience_s()):
+                self._heard(line)
+        except TimeoutError:
+            self.detail = f"hung: said nothing for {self._patience_s():g} s"
+            return
         status = await process.wait()
         if not self.detail:
             self.detail = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def _patience_s(self) -> float:
+        """A worker reports every second, but not in the middle of a batch."""
+        longest_ms = max(self.facts.get("exec_ms", {}).values(), default=0.0)
+        return max(self._nest.hung_after_s, _BATCHES * longest_ms / 1000.0)
 
     async def _start(self, device: Device) -> Hatchling | RayHatchling:
         nest, signature = self._nest, self.signature

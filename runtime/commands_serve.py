@@ -49,6 +49,9 @@ def agent(
         ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="How many workers may start at once.")] = 2,
+    hung_after_s: Annotated[
+        float, typer.Option(min=2.0, help="A worker that says nothing for so many seconds is restarted.")
+    ] = 10.0,
     model_seed: Annotated[int, typer.Option(help="Seed of the weights of models that have none.")] = 0,
 ) -> None:
     """Run this machine's part of the deployed plan.
@@ -72,6 +75,7 @@ def agent(
             tcp=tcp or tcp_only,
             unix=not tcp_only,
             starts=starts,
+            hung_after_s=hung_after_s,
             model_seed=model_seed,
             ray=ray,
         )

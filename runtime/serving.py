@@ -43,6 +43,7 @@ class AgentSettings:
     tcp: bool = False
     unix: bool = True
     starts: int = 2
+    hung_after_s: float = 10.0
     model_seed: int = 0
     ray: str | None = None
 
@@ -99,6 +100,7 @@ async def _agent(settings: AgentSettings) -> None:
         worker_address=settings.host if settings.tcp else None,
         unix=settings.unix and nursery is None,
         starts=settings.starts,
+        hung_after_s=settings.hung_after_s,
         seed=settings.model_seed,
         nursery=nursery,
     )

@@ -6,6 +6,7 @@ reset.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
 import threading
@@ -24,6 +25,8 @@ Floats = NDArray[np.float64]
 
 # How often progress is reported while HiGHS works, and how long it may take to stop before it is left behind.
 POLL_S, PATIENCE_S = 0.1, 0.5
+# How long a process that ends waits for a run that was left behind.
+AT_EXIT_S = 10.0
 
 # Threads in which HiGHS did not stop when told to. Nothing may touch its scheduler before they end.
 _abandoned: list[threading.Thread] = []
@@ -158,6 +161,13 @@ def integer_search(
     values = np.array(highs.getSolution().col_value)
     values = np.where(integer, np.round(values), values)
     return Found(values=values, objective=float(info.objective_function_value), lower_bound=bound)
+
+
+@atexit.register
+def _wait_at_exit() -> None:
+    """HiGHS takes the process down (SIGABRT) where that ends under it: those told to stop get time for it."""
+    for thread in _abandoned:
+        thread.join(AT_EXIT_S)
 
 
 def _abandoned_ended(watch: Watch, time_limit_s: float = math.inf) -> bool:

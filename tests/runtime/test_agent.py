@@ -109,6 +109,19 @@ def test_a_worker_killed_under_load_costs_no_request(cluster: Cluster) -> None:
     assert totals["wrong"] == 0
 
 
+def test_a_worker_that_hangs_is_restarted(cluster: Cluster) -> None:
+    cluster.service.assign(node_a=assignment_of(1, STAGES, ROUTES))
+    agent = cluster.agent("node-a", 1, "--hung-after-s=2")
+    wait_for(lambda: cluster.serving(1), what="report")
+    victim = workers(cluster)["s1", 0]["pid"]
+    os.kill(victim, signal.SIGSTOP)
+    wait_for(lambda: "hung: said nothing for 2 s" in agent.log.read_text(), what="notice", timeout_s=20)
+    wait_for(lambda: workers(cluster)["s1", 0]["pid"] not in (None, victim), what="new worker")
+    wait_for(lambda: cluster.serving(1), what="report")
+    assert workers(cluster)["s1", 0]["restarts"] == 1
+    assert workers(cluster)["s0", 0]["restarts"] == 0
+
+
 def test_what_a_killed_worker_had_goes_to_another_while_it_can_be_on_time(cluster: Cluster) -> None:
     stages = [stage("s", SLOW, 0, 3, batch=2, share=50, instances=2)]
     assignment = assignment_of(1, stages, [route("phone-0", SLOW, 0, ["s"])])

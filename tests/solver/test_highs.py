@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import threading
 import time
 
@@ -51,3 +53,44 @@ def test_the_next_run_waits_no_longer_than_its_time(by_watch: bool, monkeypatch:
     assert found.values == pytest.approx([1.0])
     assert found.lower_bound == pytest.approx(1.0)
     assert not solver.highs._abandoned
+
+
+BUSY = """
+import sys, threading, time
+import highspy
+import numpy as np
+import solver.highs
+from api import command_line
+
+rng = np.random.default_rng(0)
+highs = solver.highs.quiet()
+count, rows = 300, 60
+everything = np.arange(count, dtype=np.int32)
+for _ in range(count):
+    highs.addVar(0, 1)
+highs.changeColsIntegrality(count, everything, np.array([highspy.HighsVarType.kInteger] * count))
+for column in range(count):
+    highs.changeColCost(column, -float(rng.integers(1, 100)))
+for _ in range(rows):
+    weights = rng.integers(1, 100, count).astype(float)
+    highs.addRow(-highspy.kHighsInf, weights.sum() // 3, count, everything, weights)
+thread = threading.Thread(target=highs.run, name="highs", daemon=True)
+thread.start()
+time.sleep(0.5)
+assert thread.is_alive()
+command_line.regraft = lambda prog_name: sys.exit({code})
+print("done")
+command_line.main()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command_ends_with_its_own_exit_code_while_a_run_goes_on(code: int) -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", BUSY.replace("{code}", str(code))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (made.returncode, made.stdout) == (code, "done\n"), made.stderr
