@@ -118,7 +118,9 @@ class Companion:
 
 def worthwhile(threads: int) -> bool:
     """Whether there is a core for a companion."""
-    return threads >= 2 and len(os.sched_getaffinity(0)) >= 2
+    # Not every system says which cores are this process's own.
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads >= 2 and ours >= 2
 
 
 def messages(pipe: IO[bytes]) -> Any:
