@@ -73,15 +73,16 @@ def _on_other_types(
         for model, menu in problem.menus.items()
         if any(profile.gpu not in short for profile in menu.profiles)
     }
-    bound = [
+    # These can do with nothing else.
+    tied = [
         fragment.model not in others or why_not(fragment, others[fragment.model]) is not None
         for fragment in problem.fragments
     ]
     # Neighbours stay together: fragments of a model that start near one another share stages.
     order = sorted(
-        range(len(bound)),
+        range(len(tied)),
         key=lambda number: (
-            not bound[number],
+            not tied[number],
             problem.fragments[number].model,
             problem.fragments[number].start,
         ),
@@ -90,7 +91,7 @@ def _on_other_types(
     if draft.menus or not others:
         raise error
     found: Plan | None = None
-    least, most = sum(bound), len(order)
+    least, most = sum(tied), len(order)
     for tried in range(HALVINGS):
         if settings.stopped or least > most - 1:
             break

@@ -16,8 +16,8 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO, Any
 
 from solver.facilities import Facilities, Pattern, total_cost
@@ -62,14 +62,6 @@ class Companion:
         threading.Thread(target=self._listen, name="companion", daemon=True).start()
         self._told: Known | None = None
         self._send(task)
-
-    def __enter__(self) -> Companion:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
@@ -123,7 +115,8 @@ def worthwhile(threads: int) -> bool:
     return threads >= 2 and ours >= 2
 
 
-def messages(pipe: IO[bytes]) -> Any:
+def messages(pipe: IO[bytes]) -> Iterator[Any]:
+    """What the other end sends, until it has gone."""
     while True:
         try:
             yield pickle.load(pipe)  # noqa: S301 - the other end is this program

@@ -22,7 +22,7 @@ from solver.fractional_bound import Bound
 from solver.goals import Effort, Goals
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
-from solver.steps import round_up
+from solver.steps import below, round_up
 
 # Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
 FRAGMENTS, FEWEST = 40, 12
@@ -77,7 +77,7 @@ class Neighbourhoods:
     def solve_again(self, answer: list[Pattern], part: list[int]) -> list[Pattern] | None:
         """A cheaper answer that differs in the patterns of these numbers alone; None when there is none."""
         freed = [answer[number] for number in part]
-        goal = self._below(freed)
+        goal = below(total_cost(freed), self.step)
         members = np.zeros(len(self.program), dtype=np.intp)
         for pattern in freed:
             members[list(pattern.classes)] += pattern.counts
@@ -124,7 +124,7 @@ class Neighbourhoods:
         while (verdict := goals.reach(most, EFFORT, private)).answer is not None:
             best = verdict.answer
             self.watch.update()
-            most = self._below(best)
+            most = below(total_cost(best), self.step)
         if best is None and verdict.proven:
             self._resize(LARGER)
         if best is not None or verdict.proven or private.limit is not None:
@@ -146,10 +146,6 @@ class Neighbourhoods:
         self._resize(LARGER)
         return None
 
-    def _below(self, answer: list[Pattern]) -> float:
-        """As little less than this answer as there is."""
-        return total_cost(answer) - self.step if self.step > 0 else total_cost(answer) * (1 - 1e-6)
-
     def _dive(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
         """The best of some dives, and of the patterns that they found."""
         best = None
@@ -159,7 +155,7 @@ class Neighbourhoods:
             if answer is None:
                 break
             if total_cost(answer) <= most * (1 + 1e-9):
-                best, most = answer, self._below(answer)
+                best, most = answer, below(total_cost(answer), self.step)
         better = goals.combine(most, HEAVY_EFFORT, private) if private.limit is None else None
         if better is None and best is None:
             self._resize(SMALLER)
@@ -170,10 +166,10 @@ class Neighbourhoods:
         self._gain = min(max(1.0, self._gain * factor), MOST_GAIN)
 
     def _pick(self, answer: list[Pattern]) -> list[int]:
-        """Numbers of patterns that serve about `_size` fragments: one by its slack, and others.
+        """Numbers of patterns that serve about `_size` fragments, more until their slack is worth it.
 
-        The others are near it (classes are sorted by start, so near classes can share), or have slack too, or
-        are any: what is missing for a better answer may be anywhere.
+        One is drawn by its slack. The others are near it (classes are sorted by start, so near classes can
+        share), or have slack too, or are any: what is missing for a better answer may be anywhere.
         """
         rng = self._rng
         slack = np.array([_slack(pattern, self.worth) for pattern in answer])

@@ -7,6 +7,9 @@
     5. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`);
        and an answer at the bound, or the bound a step higher (`solver.goals`)
 
+With a second core both parts of 5 go on at once: a process beside this one looks for answers
+(`solver.companion`), and this one proves.
+
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +40,7 @@ from solver.greedy import greedy
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.packed_bound import PackedAscent
-from solver.steps import common_step, round_up
+from solver.steps import below, common_step, round_up
 
 # Rounds of the pattern program's relaxation before the first dive, and in one turn.
 FIRST_ROUNDS, ROUNDS = 40, 150
@@ -159,7 +163,7 @@ class _Search:
                 seed=self.seed,
                 memory_limit_mb=self.watch.memory_limit_mb,
             )
-            with Companion(task) as beside:
+            with closing(Companion(task)) as beside:
                 self._prove_beside(beside, loose, ascent, complete, heavy)
             return
         effort = HEAVY_EFFORT if heavy else EFFORT
@@ -239,7 +243,7 @@ class _Search:
     def _combine(self, goals: Goals, effort: Effort, watch: Watch) -> None:
         """A better answer among the patterns known."""
         self.watch.update(phase="combining")
-        goal = total_cost(self.best) - self.step if self.step > 0 else total_cost(self.best) * (1 - 1e-6)
+        goal = below(total_cost(self.best), self.step)
         answer = goals.combine(goal, effort, watch)
         if answer is not None:
             self._take(answer)

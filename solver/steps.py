@@ -39,3 +39,8 @@ def round_up(bound: float, step: float) -> float:
 def round_down(room: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """The greatest multiples of `step` that are not above `room` (`room` itself where the step is 0)."""
     return np.floor(room / step + SLACK) * step if step > 0 else room
+
+
+def below(cost: float, step: float) -> float:
+    """The most that anything cheaper than this costs; where prices share no step, a little less than it."""
+    return cost - step if step > 0 else cost * (1 - 1e-6)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def gone(pid: int) -> bool:
 def test_what_it_finds_is_cheaper_and_serves_everybody() -> None:
     program = random_program(1, classes=40, groups=6, members=2)
     task, _ = task_of(program)
-    with Companion(task) as companion:
+    with closing(Companion(task)) as companion:
         cost = total_cost(task.answer)
         for _ in range(3):
             for answer in next_news(companion):
@@ -78,7 +79,7 @@ def test_what_the_search_found_is_not_found_again() -> None:
     task, bound = task_of(program)
     best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
     assert best.outcome.status is Status.OPTIMAL
-    with Companion(task) as companion:
+    with closing(Companion(task)) as companion:
         companion.tell(Known(answer=best.patterns, bound=bound))
         time.sleep(1.0)
         companion.news()
