@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from solver.facilities import ALONE, Facilities, Floats, Pattern, make_pattern, 
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
-from solver.sums import Duals, Limits, Sum
+from solver.subset_rows import SubsetRow, broken_rows
+from solver.sums import Duals, Limits, Row, Sum
 
 # A sum this near a whole number is one.
 WHOLE = 1e-5
@@ -28,31 +29,61 @@ WHOLE = 1e-5
 CANDIDATES = 6
 # How near a node's bound has to come to a relaxation that is not above the goal, as a part of the price step.
 NEAR = 0.02
+# Subset rows added at a time, how often at a node, and how much they have to bring, in parts of NEAR.
+MORE_ROWS, ROW_ROUNDS, LEAST_RISE = 40, 12, 0.5
 # How much more a group's number of instances is worth deciding than how many of them are small.
 ALL_OF_A_GROUP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """Limits, and the prices that prove the bound at these limits."""
+    """Limits, and the prices that prove the bound at these limits.
+
+    What subset rows cost is among the duals; their limits are the same everywhere, and not among `limits`.
+    """
 
     limits: Limits
     bound: float
     worth: Floats
     duals: Duals
 
+    @property
+    def row_prices(self) -> dict[SubsetRow, float]:
+        """What a unit of each subset row costs."""
+        return {row: -dual for row, dual in self.duals.items() if isinstance(row, SubsetRow)}
+
 
 class Tree:
-    """A search for answers of at most `goal`; the last known prices and patterns are what it begins with."""
+    """A search for answers of at most `goal`; the last known prices and patterns are what it begins with.
+
+    `with_rows`: relaxations are tightened by subset rows, until too many patterns pay. `root` is the first
+    node, with the best bound proven there; `guess` is the root of a tree like this one.
+    """
 
     def __init__(
-        self, program: Facilities, bound: Bound, patterns: list[Pattern], goal: float, step: float
+        self,
+        program: Facilities,
+        bound: Bound,
+        patterns: list[Pattern],
+        goal: float,
+        step: float,
+        *,
+        with_rows: bool = False,
+        guess: Node | None = None,
     ) -> None:
         self.program, self.goal = program, goal
         self._near = NEAR * step if step > 0 else NEAR * 1e-2 * goal
         self._ascent = PackedAscent(program, bound, patterns, step)
-        self._open = [Node(limits={}, bound=bound.value, worth=bound.worth, duals={})]
+        self.root = Node(limits={}, bound=bound.value, worth=bound.worth, duals={})
+        # Good prices, perhaps, but nothing is proven by them here.
+        begin = self.root if guess is None else replace(guess, bound=bound.value)
+        self._open = [begin]
         self._undecided = False
+        self.with_rows = with_rows
+        members = program.members
+        self._rows: dict[Row, tuple[float, float]] = {
+            row: (-math.inf, row.limit(members)) for row in begin.duals if isinstance(row, SubsetRow)
+        }
 
     @property
     def proven(self) -> bool:
@@ -80,8 +111,9 @@ class Tree:
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = self._ascent
-        ascent.enter(node.limits, node.bound, node.worth, node.duals, missing=2 * self.goal)
-        used = ascent.run_to(self.goal, self._near, watch)
+        used = self._relaxed(node, watch)
+        if not node.limits and self._ascent.value > self.root.bound:
+            self.root = self._node({})
         if used is None:
             return None
         use = _Use(self.program, ascent.patterns, used)
@@ -91,16 +123,50 @@ class Tree:
         sum_, value, prefer_above = self._choose(node, fractions)
         lower, upper = node.limits.get(sum_, (-math.inf, math.inf))
         below, above = (
-            Node(
-                limits={**node.limits, sum_: limits},
-                bound=ascent.value,
-                worth=ascent.worth,
-                duals=ascent.duals,
-            )
+            self._node({**node.limits, sum_: limits})
             for limits in ((lower, math.floor(value)), (math.floor(value) + 1.0, upper))
         )
         self._open.extend((below, above) if prefer_above else (above, below))
         return None
+
+    def _relaxed(self, node: Node, watch: Watch) -> Floats | None:
+        """How much the node's relaxation uses each pattern, subset rows that it breaks added to it again and
+        again; None where it exceeds the goal."""
+        ascent = self._ascent
+        self._enter(node.limits, node.bound, node.worth, node.duals)
+        used = ascent.run_to(self.goal, self._near, watch)
+        for _ in range(ROW_ROUNDS):
+            if used is None or ascent.too_many or not self.with_rows:
+                break
+            before = ascent.value
+            if not self._add_rows(used):
+                break
+            self._enter(node.limits, ascent.value, ascent.worth, ascent.duals)
+            used = ascent.run_to(self.goal, self._near, watch)
+            if ascent.value < before + LEAST_RISE * self._near:
+                break
+        if used is not None and ascent.too_many and self.with_rows:
+            # Patterns hold so many fragments that those that pay cannot all be written down.
+            self.with_rows, self._rows = False, {}
+            self._enter(node.limits, node.bound, node.worth, node.duals)
+            used = ascent.run_to(self.goal, self._near, watch)
+        return used
+
+    def _add_rows(self, used: Floats) -> bool:
+        """Take in the rows that a relaxation breaks most; False where it breaks none."""
+        members, among = self.program.members, np.flatnonzero(used > WHOLE)
+        held = [self._ascent.patterns[number].classes for number in among.tolist()]
+        broken = broken_rows(held, used[among].tolist(), members, self._rows, MORE_ROWS)
+        self._rows |= {row: (-math.inf, row.limit(members)) for row in broken}
+        return bool(broken)
+
+    def _node(self, limits: Limits) -> Node:
+        """One whose relaxation begins where the last one ended."""
+        ascent = self._ascent
+        return Node(limits=limits, bound=ascent.value, worth=ascent.worth, duals=ascent.duals)
+
+    def _enter(self, limits: Limits, bound: float, worth: Floats, duals: Duals) -> None:
+        self._ascent.enter({**limits, **self._rows}, bound, worth, duals, missing=2 * self.goal)
 
     def _choose(self, node: Node, fractions: list[tuple[float, Sum, float]]) -> tuple[Sum, float, bool]:
         """The sum whose children exceed the node most, as far as the patterns known can tell."""

@@ -9,7 +9,7 @@ others, *An exact algorithm for the vehicle routing problem based on the set par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +29,17 @@ from solver.facilities import (
 )
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
+from solver.subset_rows import SubsetRow
 
 # Instances of one pattern that are looked at. The enumeration gives up where more might pay.
 MOST_INSTANCES = 60
 # Rounding of sums of doubles, as a part of the goal.
 ROUNDING = 1e-7
+
+
+# What a unit of a row costs.
+RowPrices = Mapping[SubsetRow, float]
+NO_ROWS: RowPrices = {}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,26 +74,45 @@ class Enumerated:
 
 
 def enumerate_patterns(
-    program: Facilities, bound: Bound, goal: float, most: int, watch: Watch | None = None
+    program: Facilities,
+    bound: Bound,
+    goal: float,
+    most: int,
+    watch: Watch | None = None,
+    rows: RowPrices = NO_ROWS,
 ) -> Enumerated | None:
     """All patterns that an answer of at most `goal` can contain; None where there are more than `most`, or
     where the watch said stop.
 
-    Of patterns with the same members only the cheapest is kept. `bound.worth` must be prices at which no
-    pattern has a negative reduced cost.
+    Of patterns with the same members only the cheapest is kept. `bound` is proven by `bound.worth` and by
+    what `rows` cost.
     """
-    slack = goal - bound.value + ROUNDING * goal
+    return patterns_within(
+        program, bound.worth, goal - bound.value + ROUNDING * goal, most, watch=watch, rows=rows
+    )
+
+
+def patterns_within(
+    program: Facilities,
+    worth: Floats,
+    slack: float,
+    most: int,
+    *,
+    watch: Watch | None = None,
+    rows: RowPrices = NO_ROWS,
+) -> Enumerated | None:
+    """The same, of all patterns whose reduced cost is at most `slack`."""
     found = _Found(program)
-    found.add_alone(np.flatnonzero(program.alone - bound.worth <= slack))
+    found.add_alone(np.flatnonzero(program.alone - worth <= slack))
     for number, group in enumerate(program.groups):
         for facility in range(len(group)):
             if watch is not None and watch.limit is not None:
                 return None
-            gain = bound.worth[group.classes] - group.joining[facility]
-            able = np.flatnonzero(gain >= -slack)
+            gain = worth[group.classes] - group.joining[facility]
+            able = np.flatnonzero(gain >= -max(slack, 0.0))
             able = able[np.argsort(-gain[able] / program.load[group.classes[able]], kind="stable")]
             if not _enumerate_facility(
-                program, group, facility, able, gain[able], slack, most, number, found
+                program, group, facility, able, gain[able], slack, most, number, found, rows
             ):
                 return None
     return found.cheapest()
@@ -167,45 +192,105 @@ def _enumerate_facility(
     most: int,
     number: int,
     found: _Found,
+    rows: RowPrices,
 ) -> bool:
     """Every pattern of one facility, item by item; False where there are too many.
 
-    A partial pattern is dropped when not even pieces of the items to come could make up for its price.
+    A partial pattern is dropped when not even pieces of the items to come could make up for its price and for
+    what it has to pay for rows already.
     """
-    classes = group.classes[able]
-    load, members = program.load[classes], program.members[classes]
-    useful = np.maximum(gain, 0.0) > 0
-    curve_load = np.concatenate([[0.0], np.cumsum(np.where(useful, load * members, 0.0))])
-    curve_gain = np.concatenate([[0.0], np.cumsum(np.where(useful, gain * members, 0.0))])
     capacity, price = float(group.capacity[facility]), float(group.price[facility])
+    load, members = program.load[group.classes[able]], program.members[group.classes[able]]
+    curve = _Curve(gain, load, members)
     for instances in range(1, MOST_INSTANCES + 1):
         room, need = instances * capacity * (1 + EPSILON), instances * price - slack
-        if np.interp(room, curve_load, curve_gain) < need:
+        if curve.at(room) < need:
             return True  # and more instances pay even less: the curve is concave
-        loads, gains = np.zeros(1), np.zeros(1)
-        counts = np.zeros((1, len(able)), dtype=np.int16)
-        for item in range(len(able)):
-            parts_load, parts_gain, parts = [loads], [gains], [counts]
-            for pieces in range(1, int(members[item]) + 1):
-                fits = loads + pieces * load[item] <= room
-                if not fits.any():
-                    break
-                more = counts[fits].copy()
-                more[:, item] = pieces
-                parts_load.append(loads[fits] + pieces * load[item])
-                parts_gain.append(gains[fits] + pieces * gain[item])
-                parts.append(more)
-            loads, gains = np.concatenate(parts_load), np.concatenate(parts_gain)
-            rest = np.interp(room - loads + curve_load[item + 1], curve_load, curve_gain)
-            hopeful = gains + rest - curve_gain[item + 1] >= need
-            loads, gains, counts = loads[hopeful], gains[hopeful], np.concatenate(parts)[hopeful]
-            if found.total + len(loads) > most:
-                return False
+        if (instances - 1) * capacity >= float(load @ members):
+            return True  # everybody fits into fewer
+        items = curve.may_be_in(room, need)
+        classes = group.classes[able[items]]
+        counts = _fill_up(
+            gain[items], load[items], members[items], room, need, most - found.total, _by_item(rows, classes)
+        )
+        if counts is None:
+            return False
         # What fits into fewer instances was found there.
-        full = loads > (instances - 1) * capacity * (1 + EPSILON)
-        counts = counts[full]
+        counts = counts[counts @ load[items] > (instances - 1) * capacity * (1 + EPSILON)]
         if len(counts):
             # A load a hair above the capacity, within EPSILON, still takes this many instances.
-            cost = instances * price + counts @ group.joining[facility, able]
+            cost = instances * price + counts @ group.joining[facility, able[items]]
             found.add(counts, classes, cost, number, facility)
     return False
+
+
+class _Curve:
+    """What items could earn within a load if they could be cut; they come sorted by gain per load."""
+
+    def __init__(self, gain: Floats, load: Floats, members: Indices) -> None:
+        self._gain, self._load = gain, load
+        useful = gain > 0
+        self.load = np.concatenate([[0.0], np.cumsum(np.where(useful, load * members, 0.0))])
+        self.gain = np.concatenate([[0.0], np.cumsum(np.where(useful, gain * members, 0.0))])
+
+    def at(self, room: float) -> float:
+        return float(np.interp(room, self.load, self.gain))
+
+    def may_be_in(self, room: float, need: float) -> Indices:
+        """The items that something within the room that earns what it needs can hold."""
+        last = int(np.searchsorted(self.load, room))
+        rate = self._gain[last - 1] / self._load[last - 1] if 0 < last < len(self.load) else 0.0
+        return np.flatnonzero(
+            self._gain - max(0.0, rate) * self._load >= need - self.at(room) - 1e-9 * abs(need)
+        )
+
+
+def _fill_up(
+    gain: Floats,
+    load: Floats,
+    members: Indices,
+    room: float,
+    need: float,
+    most: int,
+    paid: list[list[tuple[list[int], float]]],
+) -> NDArray[np.int16] | None:
+    """[N, items]: all that is within the room and earns what it needs; None where that is more than `most`.
+
+    `paid` says for every item which rows it is in (`_by_item`).
+    """
+    curve = _Curve(gain, load, members)
+    loads, gains = np.zeros(1), np.zeros(1)
+    counts = np.zeros((1, len(gain)), dtype=np.int16)
+    for item in range(len(gain)):
+        parts_load, parts_gain, parts = [loads], [gains], [counts]
+        for pieces in range(1, int(members[item]) + 1):
+            fits = loads + pieces * load[item] <= room
+            if not fits.any():
+                break
+            more = counts[fits]
+            earned = gains[fits] + pieces * gain[item]
+            for before, price_of_row in paid[item]:
+                held = more[:, before].sum(axis=1)
+                earned -= price_of_row * ((held + pieces) // 2 - held // 2)
+            more[:, item] = pieces
+            parts_load.append(loads[fits] + pieces * load[item])
+            parts_gain.append(earned)
+            parts.append(more)
+        loads, gains = np.concatenate(parts_load), np.concatenate(parts_gain)
+        rest = np.interp(room - loads + curve.load[item + 1], curve.load, curve.gain)
+        hopeful = gains + rest - curve.gain[item + 1] >= need
+        loads, gains, counts = loads[hopeful], gains[hopeful], np.concatenate(parts)[hopeful]
+        if len(loads) > most:
+            return None
+    return counts
+
+
+def _by_item(rows: RowPrices, classes: Indices) -> list[list[tuple[list[int], float]]]:
+    """For every item the rows that it is in: which items of these come before it, and what the row costs."""
+    position = {int(k): item for item, k in enumerate(classes.tolist())}
+    paid: list[list[tuple[list[int], float]]] = [[] for _ in position]
+    for row, cost in rows.items():
+        items = sorted(position[k] for k in row.classes if k in position)
+        for number, item in enumerate(items):
+            paid[item].append((items[:number], cost))
+    return paid

@@ -69,7 +69,8 @@ class Verdict:
 class Goals:
     """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns.
 
-    `quick`: HiGHS has a first look at every goal, as long as it decides them.
+    `quick`: HiGHS has a first look at every goal, as long as it decides them. `heavy`: patterns hold so few
+    fragments that all that pay can be written down, and relaxations are tightened by subset rows.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Goals:
         threads: int,
         seed: int,
         quick: bool = True,
+        heavy: bool = False,
     ) -> None:
         self.program, self.ascent = program, ascent
         self.threads, self.seed = threads, seed
@@ -88,7 +90,7 @@ class Goals:
         self._begun: _Begun | None = None
         # How many goals HiGHS decided as they stand, less how often it was far from it.
         self._trust = 0
-        self._quick = quick
+        self._quick, self._heavy = quick and not heavy, heavy
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`.
@@ -103,13 +105,13 @@ class Goals:
         if begun is None or begun.goal != goal:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
-        if begun.asked == 1 and self._quick and self._trust >= 0 and effort.branches:
+        if begun.asked == 1 and self._quick and self._trust >= 0:
             answer, proven = self._compact(allowed, QUICK, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
         answer, proven = self._branch(begun, effort.branches, watch)
         if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
-            answer, proven = self._choose(allowed, effort.times(begun.asked), watch)
+            answer, proven = self._choose(begun, allowed, effort.times(begun.asked), watch)
         return self._verdict(answer, proven, allowed)
 
     def combine(self, goal: float, effort: Effort, watch: Watch) -> list[Pattern] | None:
@@ -126,11 +128,24 @@ class Goals:
     def _begin(self, goal: float, allowed: float) -> _Begun:
         reduction = Reduction(self.program, what_can_matter(self.program, self._bounds, allowed))
         known = [found for pattern in self.ascent.patterns if (found := reduction.reduced(pattern))]
-        tree = Tree(reduction.program, self._bounds[-1], known, allowed, self.ascent.step)
+        tree = Tree(
+            reduction.program,
+            self._bounds[-1],
+            known,
+            allowed,
+            self.ascent.step,
+            with_rows=self._heavy and (self._begun is None or self._begun.tree.with_rows),
+            # A lower goal left out more facilities: its prices prove nothing here, but are near.
+            guess=None if self._begun is None else self._begun.tree.root,
+        )
         return _Begun(goal=goal, tree=tree, reduction=reduction)
 
     def _branch(self, begun: _Begun, branches: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
-        answer = begun.tree.search(branches, watch)
+        answer = None
+        for _ in range(branches):
+            # Without rows there is no use in it where patterns are few and trees deep.
+            if answer is None and (begun.tree.with_rows or not self._heavy):
+                answer = begun.tree.search(1, watch)
         for pattern in begun.tree.patterns:
             if pattern.classes:
                 self.ascent.add(begun.reduction.whole(pattern))
@@ -138,13 +153,18 @@ class Goals:
             return [begun.reduction.whole(pattern) for pattern in answer], False
         return None, begun.tree.proven
 
-    def _choose(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
-        patterns = enumerate_patterns(self.program, self._bounds[-1], allowed, effort.patterns, watch)
+    def _choose(
+        self, begun: _Begun, allowed: float, effort: Effort, watch: Watch
+    ) -> tuple[list[Pattern] | None, bool]:
+        root, program = begun.tree.root, begun.reduction.program
+        bound, rows = Bound(value=root.bound, worth=root.worth), root.row_prices
+        patterns = enumerate_patterns(program, bound, allowed, effort.patterns, watch, rows)
         if patterns is not None:
-            return Pool(self.program, patterns, allowed).solve(
+            answer, proven = Pool(program, patterns, allowed, rows).solve(
                 watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
             )
-        if effort.branches and self._trust < 0:
+            return answer and [begun.reduction.whole(pattern) for pattern in answer], proven
+        if self._quick and self._trust < 0:
             return None, False
         return self._compact(allowed, effort, watch)
 

@@ -48,7 +48,7 @@ FIRST_ROUNDS, ROUNDS = 40, 150
 EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=200)
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
-HEAVY_EFFORT = Effort(branches=0, patterns=300_000, pairs=6_000, nodes=100, looks=400)
+HEAVY_EFFORT = Effort(branches=4, patterns=300_000, pairs=6_000, nodes=100, looks=400)
 TRIES = 4
 TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
@@ -177,7 +177,9 @@ class _Search:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
             if complete:
-                goals = goals or Goals(self.program, loose, ascent, threads=self.threads, seed=self.seed)
+                goals = goals or Goals(
+                    self.program, loose, ascent, threads=self.threads, seed=self.seed, heavy=heavy
+                )
                 while not self.watch.over and self._raise_bound(goals, effort, self.watch):
                     pass
                 if turn.bit_count() == 1 and not self.watch.over:
@@ -200,7 +202,7 @@ class _Search:
             complete = complete or ascent.run(watch, rounds=ROUNDS_BESIDE)
             if watch.over or not complete:
                 continue
-            goals = goals or Goals(self.program, loose, ascent, threads=1, seed=self.seed)
+            goals = goals or Goals(self.program, loose, ascent, threads=1, seed=self.seed, heavy=heavy)
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),

@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from solver.covering import Covering
+from solver.enumeration import patterns_within
 from solver.facilities import (
     EPSILON,
     Facilities,
@@ -35,7 +36,8 @@ from solver.fractional_bound import NEGLIGIBLE, Bound, Earnings, Knapsacks
 from solver.knapsack import fractional, pack
 from solver.outcome import Watch
 from solver.steps import common_step, round_down, round_up
-from solver.sums import Duals, Limits, Sum, allowed_duals, at_prices, proven, scaled
+from solver.subset_rows import SubsetRow
+from solver.sums import Duals, Limits, Row, Sum, allowed_duals, at_prices, proven, scaled
 
 # More instances than this are not packed item by item; what they could earn is bounded by fractions.
 MOST_INSTANCES = 40
@@ -46,6 +48,10 @@ CLOSE = 5e-5
 SOME = 40
 # How many numbers of instances of a facility are packed in such a round.
 SOME_SIZES = 2
+# Patterns that pay, where all are written down, and how many of them become columns. Where they are more,
+# only what pays this part of the highest price on top is looked for, then four times as much, up to so much.
+MOST_PAYING, MOST_ADDED = 30_000, 600
+SHORT, MOST_SHORT = 0.01, 10.0
 
 
 class PackedAscent:
@@ -63,8 +69,10 @@ class PackedAscent:
         self.patterns: list[Pattern] = []
         self.limits: Limits = {}
         self.duals: Duals = {}
-        self._sums: dict[Sum, int] = {}
+        self._sums: dict[Row, int] = {}
         self._missing = math.inf
+        # So many patterns pay that the optimum with subset rows is out of reach.
+        self.too_many = False
         self._known: dict[tuple[int, int, tuple[int, ...], tuple[int, ...]], float] = {}
         for pattern in answer:
             self.add(pattern)
@@ -95,10 +103,10 @@ class PackedAscent:
         self.limits, self.duals = limits, duals
         self.value, self.worth = bound, worth
 
-    def _require(self, sum_: Sum) -> None:
+    def _require(self, sum_: Row) -> None:
         if sum_ in self._sums:
             return
-        if sum_.member is None:
+        if isinstance(sum_, Sum) and sum_.member is None:
             # Instances that serve nobody: then dual prices of instances are not below 0.
             for facility in np.flatnonzero(sum_.facilities(self.program)).tolist():
                 self.add(make_pattern(self.program, sum_.group, facility, {}))
@@ -191,6 +199,8 @@ class PackedAscent:
     ) -> bool:
         """Pack what may pay at `probe` and `duals`; add the patterns that pay at the targets."""
         program = at_prices(self.program, duals)
+        if any(isinstance(row, SubsetRow) for row in duals):
+            return self._price_rows(program, probe, target, duals, target_duals, watch)
         excess = max(1.0, float((probe / program.alone).max()))
         candidates: list[Candidate] = []
         for number, rough in self.knapsacks.promising(program, probe):
@@ -220,6 +230,50 @@ class PackedAscent:
             if value > self.value:
                 self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
         return added
+
+    def _price_rows(
+        self,
+        program: Facilities,
+        probe: Floats,
+        target: Floats,
+        duals: Duals,
+        target_duals: Duals,
+        watch: Watch,
+    ) -> bool:
+        """The same where patterns pay for subset rows: all that pay all the same are written down."""
+        rows = {row: -dual for row, dual in duals.items() if isinstance(row, SubsetRow)}
+        short, found = 0.0, None
+        while found is None:
+            found = patterns_within(program, probe, -short, MOST_PAYING, watch=watch, rows=rows)
+            if watch.limit is not None:
+                return False
+            if found is None:
+                short = max(4 * short, SHORT * float(probe.max()))
+            if short > MOST_SHORT * float(probe.max()):
+                self.too_many = True
+                return False
+        paid = np.zeros(len(found))
+        for row, price in rows.items():
+            paid += price * row.of_all(found.counts)
+        earned = found.counts.T @ probe - paid
+        if not short:
+            excess = max(
+                1.0, float((probe / program.alone).max()), float((earned / found.cost).max(initial=0.0))
+            )
+            value = proven(self.program.members, probe, excess, duals, self.limits)
+            if value > self.value:
+                self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
+        added, priced = 0, dict(target_duals)
+        for number in np.argsort(found.cost - earned, kind="stable").tolist():
+            pattern = found.pattern(self.program, number)
+            worth = float(target[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
+            worth += sum(dual * row.of(self.program, pattern) for row, dual in priced.items() if dual)
+            if pattern.cost - worth < -NEGLIGIBLE * pattern.cost:
+                added += self.add(pattern)
+            if added >= MOST_ADDED:
+                break
+        self.too_many = self.too_many or (short > 0 and not len(found))
+        return added > 0
 
     def _pack(
         self, program: Facilities, number: int, probe: Floats, rough: Earnings, row: int, sizes: int

@@ -3,19 +3,14 @@
     min Σ_P cost_P λ_P   s.t.  Σ_P x_kP λ_P = m_k,   λ whole
 
 is solved without whole numbers over a part of the pool, to which patterns with negative reduced cost are
-added by looking through all of it. *Subset rows* (Jepsen and others, 2008) tighten it: of three fragments,
-whole patterns that hold at least two each can be used only once,
-
-    Σ_P ⌊½ Σ_{k∈S} x_kP⌋ λ_P ≤ ⌊½ Σ_{k∈S} m_k⌋        for every S of three classes.
-
+added by looking through all of it. *Subset rows* (`solver.subset_rows`) tighten it.
 Whatever pattern then would lift the relaxation above the goal leaves the pool, and when few are left
 an integer search over them ends it.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
+from collections.abc import Iterable
 
 import highspy
 import numpy as np
@@ -25,23 +20,26 @@ from solver.enumeration import Enumerated
 from solver.facilities import Facilities, Floats, Indices, Pattern
 from solver.highs import integer_search, quiet
 from solver.outcome import Watch
+from solver.subset_rows import SubsetRow, broken_rows
 
 # Patterns with which the integer search begins at once, and the most it is ever given.
 FEW, MOST = 6_000, 40_000
 # Columns added from one look through the pool; cuts added in one round, and rounds.
 COLUMNS, CUTS, ROUNDS = 1_000, 60, 25
-VIOLATION = 0.05
 INTEGRAL = 1e-6
 
 
 class Pool:
     """The patterns that may be in an answer of at most `goal`, and the cuts found for them."""
 
-    def __init__(self, program: Facilities, patterns: Enumerated, goal: float) -> None:
+    def __init__(
+        self, program: Facilities, patterns: Enumerated, goal: float, rows: Iterable[SubsetRow] = ()
+    ) -> None:
         self.program, self.patterns, self.goal = program, patterns, goal
         self._rows = patterns.counts.tocsr()
-        self._cuts: list[tuple[int, int, int]] = []
+        self._cuts: list[SubsetRow] = []
         self._coefficients: list[Floats] = []
+        self._add(rows)
 
     def solve(
         self, watch: Watch, *, threads: int, seed: int, nodes: int, looks: int
@@ -76,7 +74,7 @@ class Pool:
 
     def limit(self, cut: int) -> float:
         """⌊½ Σ_{k∈S} m_k⌋."""
-        return float(self.program.members[list(self._cuts[cut])].sum() // 2)
+        return self._cuts[cut].limit(self.program.members)
 
     def _drop(self, kept: Indices, used: Floats) -> None:
         self._used = used[kept]
@@ -88,40 +86,20 @@ class Pool:
     def _cut(self) -> bool:
         """Add the subset rows that the last relaxation breaks most."""
         support = np.flatnonzero(self._used > INTEGRAL)
-        violation: defaultdict[tuple[int, int, int], float] = defaultdict(float)
-        weight: defaultdict[tuple[int, int], float] = defaultdict(float)
-        counts, used = self.patterns.counts, self._used
-        inside: list[list[int]] = []
-        for number in support.tolist():
-            first, last = counts.indptr[number : number + 2]
-            classes = sorted(counts.indices[first:last].tolist())
-            inside.append(classes)
-            for pair in itertools.combinations(classes, 2):
-                weight[pair] += float(used[number])
-        near: defaultdict[int, set[int]] = defaultdict(set)
-        for i, j in weight:
-            near[i].add(j)
-            near[j].add(i)
-        for i, j in weight:
-            for k in near[i] & near[j]:
-                if k > j:
-                    violation[i, j, k] = weight[i, j] + weight[i, k] + weight[j, k]
-        for classes, number in zip(inside, support.tolist(), strict=True):
-            for triple in itertools.combinations(classes, 3):
-                violation[triple] -= 2 * float(used[number])
-        known = set(self._cuts)
-        broken = sorted(
-            (
-                (-value, triple)
-                for triple, value in violation.items()
-                if value > 1 + VIOLATION and triple not in known
-            )
-        )
-        for _, triple in broken[:CUTS]:
-            self._cuts.append(triple)
-            held = np.asarray(self._rows[list(triple)].sum(axis=0)).ravel()
-            self._coefficients.append(np.floor(held / 2 + 1e-9))
+        counts = self.patterns.counts
+        held = [
+            counts.indices[counts.indptr[number] : counts.indptr[number + 1]].tolist()
+            for number in support.tolist()
+        ]
+        used, members = self._used[support].tolist(), self.program.members
+        broken = broken_rows(held, used, members, set(self._cuts), CUTS)
+        self._add(broken)
         return bool(broken)
+
+    def _add(self, rows: Iterable[SubsetRow]) -> None:
+        for row in rows:
+            self._cuts.append(row)
+            self._coefficients.append(row.of_all(self._rows))
 
     def _search(
         self, watch: Watch, threads: int, seed: int, nodes: int, looks: int

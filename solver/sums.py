@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.facilities import Facilities, Floats, Indices, Pattern
+from solver.subset_rows import SubsetRow
 
 # The least an instance costs at changed prices. Nothing in exact arithmetic; divisions are easier without 0.
 LEAST_PRICE = 1e-9
@@ -61,11 +62,13 @@ class Sum:
         return bool(program.groups[self.group].price[facility] <= self.most_price)
 
 
-Limits = Mapping[Sum, tuple[float, float]]
-Duals = Mapping[Sum, float]
+# Subset rows have limits too, but their duals are no part of any price.
+Row = Sum | SubsetRow
+Limits = Mapping[Row, tuple[float, float]]
+Duals = Mapping[Row, float]
 
 
-def allowed_duals(program: Facilities, duals: Duals, limits: Limits) -> dict[Sum, float]:
+def allowed_duals(program: Facilities, duals: Duals, limits: Limits) -> dict[Row, float]:
     """Duals that belong to finite limits, and with which no instance has a price below 0.
 
     A solver's duals keep to that within its tolerance only; lowered a little they prove a bound.
@@ -75,10 +78,11 @@ def allowed_duals(program: Facilities, duals: Duals, limits: Limits) -> dict[Sum
         for sum_, dual in duals.items()
         if dual != 0 and sum_ in limits and math.isfinite(limits[sum_][0] if dual > 0 else limits[sum_][1])
     }
-    for number in {sum_.group for sum_ in kept if sum_.member is None}:
+    of_instances = [sum_ for sum_ in kept if isinstance(sum_, Sum) and sum_.member is None]
+    for number in {sum_.group for sum_ in of_instances}:
         price = program.groups[number].price
         lowered, raised = np.zeros(len(price)), price.copy()
-        mine = [sum_ for sum_ in kept if sum_.member is None and sum_.group == number]
+        mine = [sum_ for sum_ in of_instances if sum_.group == number]
         for sum_ in mine:
             part = np.where(sum_.facilities(program), kept[sum_], 0.0)
             lowered += np.maximum(part, 0.0)
@@ -93,10 +97,11 @@ def allowed_duals(program: Facilities, duals: Duals, limits: Limits) -> dict[Sum
 
 def at_prices(program: Facilities, duals: Duals) -> Facilities:
     """The program with the prices of instances and of joining that the duals make of them."""
-    if not duals:
+    sums = [(sum_, dual) for sum_, dual in duals.items() if isinstance(sum_, Sum)]
+    if not sums:
         return program
     groups = list(program.groups)
-    for sum_, dual in duals.items():
+    for sum_, dual in sums:
         group = groups[sum_.group]
         change = np.where(sum_.facilities(program), dual, 0.0)
         if sum_.member is None:
@@ -114,13 +119,15 @@ def at_prices(program: Facilities, duals: Duals) -> Facilities:
 def proven(members: Indices, worth: Floats, excess: float, duals: Duals, limits: Limits) -> float:
     """The bound that these prices prove when no facility earns more than `excess` ≥ 1 times its price.
 
-    Σ_k m_k π_k + Σ δ⁺ lower − Σ δ⁻ upper, after π and the δ⁺ of every X, what fragments can earn, are
-    divided by the excess: the rest of the prices is what they cost, and stays as it is.
+    Σ_k m_k π_k + Σ δ⁺ lower − Σ δ⁻ upper, after π, the δ⁺ of every X, what fragments can earn, and what they
+    pay for subset rows are divided by the excess: the rest of the prices is what they cost, and stays.
     """
     earned, kept = float(worth @ members), 0.0
     for sum_, dual in duals.items():
         lower, upper = limits[sum_]
-        if dual < 0:
+        if isinstance(sum_, SubsetRow):
+            earned += dual * upper
+        elif dual < 0:
             kept += dual * upper
         elif sum_.member is None:
             kept += dual * lower
@@ -129,8 +136,10 @@ def proven(members: Indices, worth: Floats, excess: float, duals: Duals, limits:
     return earned / excess + kept
 
 
-def scaled(duals: Duals, excess: float) -> dict[Sum, float]:
+def scaled(duals: Duals, excess: float) -> dict[Row, float]:
     """The duals with which `proven` proves its bound."""
-    return {
-        sum_: dual / excess if sum_.member is not None and dual > 0 else dual for sum_, dual in duals.items()
-    }
+    return {sum_: dual / excess if _is_earned(sum_, dual) else dual for sum_, dual in duals.items()}
+
+
+def _is_earned(row: Row, dual: float) -> bool:
+    return isinstance(row, SubsetRow) or (row.member is not None and dual > 0)

@@ -16,7 +16,7 @@ from solver.fractional_bound import Bound, fractional_bound
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.reduction import Reduction
-from solver.sums import Sum, allowed_duals, at_prices
+from solver.sums import Limits, Sum, allowed_duals, at_prices
 from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
 
@@ -46,20 +46,21 @@ def with_twins(program: Facilities) -> Facilities:
     )
 
 
+@pytest.mark.parametrize("with_rows", [False, True])
 @pytest.mark.parametrize("twins", [False, True])
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("seed", range(15))
 def test_the_tree_finds_the_optimum_and_proves_there_is_nothing_below(
-    seed: int, members: int, twins: bool
+    seed: int, members: int, twins: bool, with_rows: bool
 ) -> None:
     program = random_program(seed, classes=6 // members, members=members)
     program = with_twins(program) if twins else program
     optimum = best_one_stage(program)
     bound, patterns = bound_of(program)
-    below = Tree(program, bound, patterns, optimum - 1, STEP)
+    below = Tree(program, bound, patterns, optimum - 1, STEP, with_rows=with_rows)
     assert below.search(10_000, Watch()) is None
     assert below.proven
-    at = Tree(program, bound, patterns, optimum + 1, STEP)
+    at = Tree(program, bound, patterns, optimum + 1, STEP, with_rows=with_rows, guess=below.root)
     answer = at.search(10_000, Watch())
     assert answer is not None
     assert total_cost(answer) == pytest.approx(optimum)
@@ -146,7 +147,7 @@ def test_duals_that_a_solver_overshot_are_lowered_until_no_price_is_below_zero()
     program = random_program(1, classes=5)
     price = float(program.groups[0].price.max())
     all_, small, member = Sum(group=0), Sum(group=0, most_price=price - 1), Sum(group=0, member=0)
-    limits = {all_: (1.0, math.inf), small: (-math.inf, 2.0), member: (0.0, 1.0)}
+    limits: Limits = {all_: (1.0, math.inf), small: (-math.inf, 2.0), member: (0.0, 1.0)}
     duals = allowed_duals(program, {all_: 2 * price, small: -1.0, member: 3.0}, limits)
     assert (at_prices(program, duals).groups[0].price >= 0).all()
     assert duals[small] == -1.0

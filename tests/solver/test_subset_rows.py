@@ -1,0 +1,155 @@
+"""Subset rows of 5.2: they hold in every answer, and bounds with them are bounds."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import solver.packed_bound
+from solver.branching import Tree
+from solver.enumeration import Enumerated, patterns_within
+from solver.facilities import Facilities, Floats, Group, all_alone, total_cost
+from solver.fractional_bound import Bound, fractional_bound
+from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
+from solver.subset_rows import SubsetRow, broken_rows
+from tests.solver.brute import best_one_stage
+from tests.solver.programs import random_program
+from tests.solver.test_branching import every_answer
+
+STEP = 5.0
+EVERYTHING = np.ones(9, dtype=np.intp)
+
+
+def pairs(fragments: int, seed: int | None = None) -> Facilities:
+    """An instance holds any two of them: the relaxation takes every pair a little, an answer cannot.
+
+    With a seed loads differ, and prices make up for it in steps.
+    """
+    rng = np.random.default_rng(seed)
+    load = np.ones(fragments) if seed is None else np.round(rng.uniform(0.8, 1.2, fragments), 2)
+    joining: Floats = np.zeros((1, fragments))
+    if seed is not None:
+        joining = 5.0 * rng.integers(0, 2, (1, fragments)).astype(np.float64)
+    group = Group(
+        price=np.array([50.0]),
+        capacity=np.array([2.2]),
+        classes=np.arange(fragments),
+        joining=joining,
+    )
+    members = np.ones(fragments, dtype=np.intp)
+    return Facilities(load=load, members=members, alone=np.full(fragments, 50.0), groups=(group,))
+
+
+def relaxed(program: Facilities) -> PackedAscent:
+    loose = fractional_bound(program, all_alone(program), Watch())
+    ascent = PackedAscent(program, loose, all_alone(program), STEP)
+    ascent.run(Watch(), rounds=1_000)
+    return ascent
+
+
+def tree_of(program: Facilities, goal: float, *, with_rows: bool) -> Tree:
+    ascent = relaxed(program)
+    bound = Bound(value=ascent.value, worth=ascent.worth)
+    return Tree(program, bound, ascent.patterns, goal, STEP, with_rows=with_rows)
+
+
+def test_three_that_share_in_pairs_need_two_instances() -> None:
+    program = pairs(3)
+    assert relaxed(program).value == pytest.approx(75.0, rel=1e-3)
+    tree = tree_of(program, 99.0, with_rows=True)
+    assert tree.search(1, Watch()) is None
+    assert tree.proven
+    assert tree.root.bound == pytest.approx(100.0, rel=1e-3)
+    assert list(tree.root.row_prices) == [SubsetRow(classes=(0, 1, 2))]
+    # Without the row the first node proves less.
+    without = tree_of(program, 99.0, with_rows=False)
+    without.search(1, Watch())
+    assert without.root.bound < 80
+    assert not without.proven
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_answer_keeps_to_every_row(seed: int) -> None:
+    program = random_program(seed, classes=5, groups=2, options=2)
+    rows = [SubsetRow(classes=triple) for triple in itertools.combinations(range(5), 3)]
+    for answer in every_answer(program):
+        for row in rows:
+            assert sum(row.of(program, pattern) for pattern in answer) <= row.limit(program.members)
+
+
+@pytest.mark.parametrize("paying", [solver.packed_bound.MOST_PAYING, 1])
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_with_rows_hold_also_where_too_many_patterns_pay(
+    seed: int, paying: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver.packed_bound, "MOST_PAYING", paying)
+    program = pairs(7, seed)
+    optimum = best_one_stage(program)
+    below = tree_of(program, optimum - 1, with_rows=True)
+    assert below.search(10_000, Watch()) is None
+    assert below.proven
+    assert below.root.bound <= optimum * (1 + 1e-9)
+    at = tree_of(program, optimum + 1, with_rows=True)
+    answer = at.search(10_000, Watch())
+    assert answer is not None
+    assert total_cost(answer) == pytest.approx(optimum)
+    # What the root proved, row by row: no pattern is worth more than it costs.
+    found = all_patterns(program)
+    root = at.root
+    assert (reduced_costs(found, root.worth, root.row_prices) >= -1e-6 * optimum).all()
+    proven = float(root.worth.sum()) - sum(
+        price * row.limit(program.members) for row, price in root.row_prices.items()
+    )
+    assert root.bound == pytest.approx(proven)
+
+
+def all_patterns(program: Facilities) -> Enumerated:
+    found = patterns_within(program, np.zeros(len(program)), 1e4, 100_000)
+    assert found is not None
+    return found
+
+
+def reduced_costs(found: Enumerated, worth: Floats, prices: dict[SubsetRow, float]) -> Floats:
+    paid = sum((price * row.of_all(found.counts) for row, price in prices.items()), np.zeros(len(found)))
+    reduced: Floats = found.cost - found.counts.T @ worth + paid
+    return reduced
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_patterns_that_pay_for_rows_are_those_within_the_slack(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    program = random_program(seed, classes=7, groups=2, options=2)
+    everything = all_patterns(program)
+    worth = rng.uniform(0.0, 40.0, 7)
+    triples = list(itertools.combinations(range(7), 3))
+    chosen = rng.choice(len(triples), 6, replace=False)
+    prices = {SubsetRow(classes=triples[number]): float(rng.uniform(0, 20)) for number in chosen.tolist()}
+    reduced = reduced_costs(everything, worth, prices)
+    for slack in (-10.0, 0.0, 15.0):
+        found = patterns_within(program, worth, slack, 100_000, rows=prices)
+        assert found is not None
+        known = {found.pattern(program, number).classes for number in range(len(found))}
+        for number in range(len(everything)):
+            classes = everything.pattern(program, number).classes
+            # Whoever earns less than the slack is left out: without them the rest is within it all the more.
+            if reduced[number] <= slack - 1e-6 and (worth[list(classes)] > 60).all():
+                assert classes in known
+        for number in range(len(found)):
+            assert reduced_costs(found, worth, prices)[number] <= slack + 1e-6
+
+
+def test_what_a_relaxation_breaks_is_found_worst_first_and_once() -> None:
+    held = [[0, 1], [1, 2], [0, 2], [3, 4], [4, 5], [3, 5], [0, 1, 2]]
+    used = [0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.0]
+    first, second = SubsetRow(classes=(0, 1, 2)), SubsetRow(classes=(3, 4, 5))
+    assert broken_rows(held, used, EVERYTHING, [], 10) == [first, second]
+    assert broken_rows(held, used, EVERYTHING, [], 1) == [first]
+    assert broken_rows(held, used, EVERYTHING, [first], 10) == [second]
+    # A pattern that holds all three counts once.
+    assert broken_rows([[0, 1, 2]], [1.0], EVERYTHING, [], 10) == []
+    twice = EVERYTHING.copy()
+    twice[0] = 2
+    assert broken_rows(held, used, twice, [], 10) == [second]
