@@ -26,6 +26,7 @@ _LEAST_NARROW = 8
 _RESTED_RUNS = 7
 # A processor keeps its speed for some seconds; with and without a neighbour take turns in less.
 _TURNS = 3
+_MOST_STOPPING_S = 5.0
 # How runs scatter is kept of so many.
 _MOST_FACTORS = 500
 # What a stage has beyond its layers is a small difference of large times: looked at so often, or so long.
@@ -57,11 +58,21 @@ def runs_by_turns(
     without: list[Run] = []
     along: list[Run] = []
     for _ in range(_TURNS):
-        for word, found in ((signal.SIGSTOP, without), (signal.SIGCONT, along)):
-            os.kill(neighbour, word)
+        for stopped, found in ((True, without), (False, along)):
+            _let_run(neighbour, not stopped)
             course.run()  # what the other has left in the caches is gone with it
             found += runs_of(course, budget_s / (2 * _TURNS), -(-min_runs // _TURNS), narrow_pct=0.0)
     return without, along
+
+
+def _let_run(process: int, runs: bool) -> None:
+    """Stop a process, or let it go on; it is so when this returns (it may take until its turn on a core)."""
+    import psutil
+
+    os.kill(process, signal.SIGCONT if runs else signal.SIGSTOP)
+    deadline = time.monotonic() + _MOST_STOPPING_S
+    while (psutil.Process(process).status() == psutil.STATUS_STOPPED) is runs and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def cell_of(course: Course, runs: Sequence[Run]) -> dict[str, Any]:
