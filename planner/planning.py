@@ -128,7 +128,7 @@ def prepare(
         by_model.setdefault(profile.model, []).append(profile)
     _check_consistency(workload, profiles, by_model)
     needed = {fragment.model for fragment in workload.fragments}
-    menus = {model: Menu(group, law) for model, group in by_model.items() if model in needed}
+    menus = {model: Menu(group, law.beside(group)) for model, group in by_model.items() if model in needed}
     plannable, unplanned = [], []
     for fragment in workload.fragments:
         reason = why_not(fragment, menus[fragment.model])

@@ -9,13 +9,15 @@ where its figures come from: docs/queueing.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import Complaint, InputError
+from planner.profile import Profile
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +43,17 @@ class QueueingLaw:
         """The least milliseconds of a route's budget for each millisecond of a stage's `exec_ms`."""
         return min(self.time_factors) * self.latency_margin
 
+    def beside(self, profiles: Sequence[Profile]) -> QueueingLaw:
+        """This law for stages of these profiles: for Poisson arrivals with what neighbours cost them.
+
+        A profile that was measured beside a neighbour (`measured.neighbour`) says how much slower a stage
+        is then; law 1 knows its times alone. The law counts as if there were always one.
+        """
+        if self.arrivals != "poisson":
+            return self
+        slower_pct = max((_slower_pct(profile) for profile in profiles), default=0.0)
+        return replace(self, latency_margin=self.latency_margin * (1.0 + slower_pct / 100.0))
+
     def load_per_capacity(self, time_factor: float, batch: Floats, fixed_part: Floats) -> Floats:
         """The part of its measured capacity that an instance bought with this factor may be loaded with.
 
@@ -60,6 +73,16 @@ class QueueingLaw:
         ]
         most: Floats = np.max(each, axis=0)
         return most
+
+
+def _slower_pct(profile: Profile) -> float:
+    """How much slower a neighbour makes a stage at most, in percent; 0 where nobody has measured it."""
+    neighbour = profile.measured.get("neighbour")
+    measured = neighbour.get("slower_pct_by_batch") if isinstance(neighbour, dict) else None
+    if not isinstance(measured, dict):
+        return 0.0
+    every = [pct for by_batch in measured.values() if isinstance(by_batch, dict) for pct in by_batch.values()]
+    return max([0.0, *(float(pct) for pct in every if isinstance(pct, int | float))])
 
 
 def poisson_utilisation(time_factor: float, batch: Floats, fixed_part: Floats) -> Floats:

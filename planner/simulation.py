@@ -205,7 +205,8 @@ def _server(stage: Stage, profile: Profile, settings: SimulationSettings) -> Ser
                 times[1 : batch + 1] = [measured] * batch
     beside = settings.beside_of(stage.id)
     slower_pct = _slower_pct(stage, profile)
-    times = [ms * (1.0 + beside * pct / 100.0) for ms, pct in zip(times, slower_pct, strict=True)]
+    slowness = settings.slowness_of(stage.id)
+    times = [ms * slowness * (1.0 + beside * pct / 100.0) for ms, pct in zip(times, slower_pct, strict=True)]
     rested = _rested_ms(stage, profile, times) if settings.rested else None
     spread = _spread(profile, 1.0 + slower_pct[1] / 100.0, beside) if settings.scatter else None
     unknown = settings.scatter and spread is None
@@ -406,12 +407,14 @@ def _check(
 ) -> None:
     """What cannot be simulated is refused: settings out of range, stages or routes that do not exist."""
     parts = [settings.beside_of(stage.id) for stage in plan.stages] or [settings.beside_of("")]
+    slow = [settings.slowness_of(stage.id) for stage in plan.stages] or [settings.slowness_of("")]
     complaints = [
         Complaint(place=name, problem=f"is {value:g}", cure=cure)
         for name, value, allowed, cure in (
             ("seconds", seconds, 0 < seconds <= 1e7, "above 0, at most 10000000"),
             ("network_ms", settings.network_ms, 0 <= settings.network_ms <= 1e9, "0 to 1e9"),
             ("copy_ms", settings.copy_ms, 0 <= settings.copy_ms <= 1e9, "0 to 1e9"),
+            ("slowness", min(slow), min(slow) > 0, "above 0"),
             ("beside", min(parts), min(parts) >= 0, "0 to 1"),
             ("beside", max(parts), max(parts) <= 1, "0 to 1"),
             ("exec_cv", settings.exec_cv, 0 <= settings.exec_cv <= 10, "0 to 10"),

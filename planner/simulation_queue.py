@@ -45,6 +45,8 @@ class SimulationSettings:
     - `beside`: the part of the time for which a worker's neighbours on its device are busy, 0 to 1; of all
       stages, or by stage. By as much of what the profile says (`measured.neighbour.slower_pct`, beside one
       that is always busy) an execution is slower.
+    - `slowness`: how many times as long executions take as the profile says, since the machine is slower now
+      (below 1: faster); of all stages, or by stage.
     - `scatter`: whether execution times scatter as the profile says (`measured.spread` and
       `measured.neighbour.spread`, or where it has none `measured.scatter_pct`).
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
@@ -56,6 +58,7 @@ class SimulationSettings:
     batch_time: Literal["taken", "full", "between"] = "taken"
     rested: bool = False
     beside: float | Mapping[str, float] = 0.0
+    slowness: float | Mapping[str, float] = 1.0
     scatter: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
@@ -64,6 +67,10 @@ class SimulationSettings:
     def beside_of(self, stage: str) -> float:
         """`beside` of the stage of this id."""
         return self.beside if isinstance(self.beside, int | float) else self.beside.get(stage, 0.0)
+
+    def slowness_of(self, stage: str) -> float:
+        """`slowness` of the stage of this id."""
+        return self.slowness if isinstance(self.slowness, int | float) else self.slowness.get(stage, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

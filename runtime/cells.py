@@ -12,6 +12,8 @@
   one. `measured` says how many layers that are, and by how much at most.
 * What noise broke is mended by isotonic regression: more share is never slower, a larger batch never
   faster. `measured` says how many cells that changed, and by how much at most.
+* A processor whose speed wavers (`runtime.yardstick`) is taken to have been as fast in all cells as it was
+  in the middle of them (`measured.yardstick_ms`).
 * How single runs lie around their mean is kept as a distribution (`measured.spread`), of all cells together.
 
 All of this is our reconstruction.
@@ -21,8 +23,9 @@ from __future__ import annotations
 
 import datetime
 import math
+import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -43,7 +46,7 @@ class Cell:
     """One measured cell: milliseconds of whole runs and of their layers, at a batch and share.
 
     `scatter_pct` is how runs differ, by processor time on a CPU: standard deviation over mean; `factors` are
-    the runs themselves over their mean.
+    the runs themselves over their mean. `yardstick_ms` is how fast the processor was (`runtime.yardstick`).
     """
 
     batch: int
@@ -56,6 +59,7 @@ class Cell:
     effective_pct: float
     scatter_pct: float = 0.0
     factors: tuple[float, ...] = ()
+    yardstick_ms: float = 0.0
 
 
 def profile_of(
@@ -67,6 +71,8 @@ def profile_of(
     whole: dict[str, Any],
     cells: Mapping[tuple[int, float], Cell],
 ) -> Profile:
+    yardstick_ms = statistics.median(cell.yardstick_ms for cell in cells.values())
+    cells = {key: as_fast(cell, yardstick_ms) for key, cell in cells.items()}
     on_cpu = opened["enforced_by"] in ("cgroup-v1", "cgroup-v2", "pause", "none") and not opened["driver"]
     raw = np.array(
         [[_layer_ms(cells, batch, share, shares, on_cpu) for share in shares] for batch in batches]
@@ -75,8 +81,8 @@ def profile_of(
     smooth = monotone(raised)
     change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raised.sum(axis=2) - 1.0)
     disturbed_pct = [_disturbed_pct(cell) if on_cpu else 0.0 for cell in cells.values()]
-    # On a CPU the worker's own work is under the share as well; the least share has the most of it.
-    handling_ms = whole["handling_ms"] * (100.0 / min(shares) if on_cpu else 1.0)
+    # On a CPU what a stage does beyond its layers is under the share as well; the least has the most of it.
+    beyond_ms = (whole["handling_ms"] + whole["beyond_layers_ms"]) * (100.0 / min(shares) if on_cpu else 1.0)
     return Profile(
         model=model,
         gpu=gpu_type,
@@ -90,7 +96,7 @@ def profile_of(
             )
             for layer in range(smooth.shape[2])
         ),
-        stage_overhead_ms=round(handling_ms + whole["beyond_layers_ms"], 6),
+        stage_overhead_ms=round(beyond_ms, 6),
         cut_bytes=tuple(opened["cut_bytes"]),
         weight_mb=tuple(round(size, 6) for size in opened["weight_mb"]),
         activation_mb=tuple(round(size, 6) for size in opened["activation_mb"]),
@@ -101,6 +107,7 @@ def profile_of(
             "runs": min(cell.runs for cell in cells.values()),
             "enforced_by": opened["enforced_by"],
             **({} if on_cpu else {"tf32": opened["tf32"], "cuda_graphs": whole["captured"]}),
+            **({"yardstick_ms": round(yardstick_ms, 6)} if yardstick_ms else {}),
             "interval_pct": round(max(cell.interval_pct for cell in cells.values()), 2),
             "scatter_pct": round(_scatter_pct(cells.values()), 2),
             **spread_of(cells.values()),
@@ -117,12 +124,27 @@ def profile_of(
     )
 
 
+def as_fast(cell: Cell, yardstick_ms: float) -> Cell:
+    """The cell had the processor been that fast; as it is where nobody knows how fast it was."""
+    if not cell.yardstick_ms or not yardstick_ms:
+        return cell
+    scale = yardstick_ms / cell.yardstick_ms
+    return replace(
+        cell,
+        total_ms=scale * cell.total_ms,
+        layer_ms=tuple(scale * ms for ms in cell.layer_ms),
+        processor_ms=tuple(scale * ms for ms in cell.processor_ms),
+        yardstick_ms=yardstick_ms,
+    )
+
+
 def slower_pct(alone: Cell, beside: Cell, *, on_cpu: bool) -> float:
     """How much longer a cell takes beside a neighbour, in percent.
 
     On a CPU, where processes take turns, it is the processor time that a neighbour lengthens (by what it does
     to the caches); on a GPU the time itself.
     """
+    beside = as_fast(beside, alone.yardstick_ms)
     before, after = (sum(cell.processor_ms) if on_cpu else cell.total_ms for cell in (alone, beside))
     return 100.0 * (after / before - 1.0)
 

@@ -105,6 +105,12 @@ def gateway(
             "Where it is full, tensors travel over sockets.",
         ),
     ] = 1024,
+    drain_s: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Longest time after SIGTERM in which requests accepted before are answered."
+        ),
+    ] = 30.0,
 ) -> None:
     """Take requests in the Open Inference Protocol (KServe v2) and run them through the plan's stages.
 
@@ -124,6 +130,7 @@ def gateway(
             queue_limit=queue,
             max_body_bytes=max_body_mb << 20,
             arena_bytes=arena_mb << 20,
+            drain_s=drain_s,
         )
     )
 

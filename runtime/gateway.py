@@ -110,10 +110,20 @@ class Gateway:
         self._next_id = 0
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to watch the queues."""
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    def stop_taking(self) -> None:
+        """From now on nothing is ready, and new requests are to be refused; those accepted go on."""
+        self._stopping = True
+
+    def check_taking(self) -> None:
+        """Raises NotServingError once this gateway is to stop. For the fronts, before they submit."""
+        if self._stopping:
+            raise NotServingError("this gateway is stopping; ask another, or try again later")
 
     async def close(self) -> None:
         """Hang up everywhere."""
@@ -128,9 +138,13 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether a generation is routed, and each of its stages has a worker."""
-        return self.active is not None and all(
-            hop.pool.members and not hop.pool.closed for route in self.active.routes for hop in route.hops
+        """Whether a generation is routed, each of its stages has a worker, and requests are still taken."""
+        return (
+            not self._stopping
+            and self.active is not None
+            and all(
+                hop.pool.members and not hop.pool.closed for route in self.active.routes for hop in route.hops
+            )
         )
 
     @property
@@ -220,8 +234,12 @@ class Gateway:
         return self._types(routes[0])
 
     def model_ready(self, name: str) -> bool:
-        """Whether every stage behind that name has a worker. Raises UnknownFragmentError."""
-        return all(hop.pool.members for route in self._entry(name) for hop in route.hops)
+        """Whether requests for that name are taken and every stage behind it has a worker.
+
+        Raises UnknownFragmentError.
+        """
+        entry = self._entry(name)
+        return not self._stopping and all(hop.pool.members for route in entry for hop in route.hops)
 
     def names(self) -> list[str]:
         """The model names served now."""

@@ -102,6 +102,8 @@ class Front:
                 raise UnknownFragmentError(f"there is nothing at {exchange.path}")
 
     def _infer(self, exchange: Exchange, name: str) -> None:
+        if not exchange.early:
+            self._gateway.check_taking()
         body, copied = exchange.body, exchange.copied
         encoding = exchange.headers.get(b"content-encoding")
         if encoding not in (None, b"identity"):

@@ -168,6 +168,7 @@ class GrpcFront:
 
     async def _infer(self, request: Any, remaining_s: float | None) -> Any:
         _check_version(request.model_name, request.model_version)
+        self._gateway.check_taking()
         asked = _parse(request)
         if remaining_s is not None:
             # Nobody waits for the answer after the call's own deadline.

@@ -31,6 +31,9 @@ Allocate = Callable[[dict[bytes, bytes], int], Tensor]
 _SCRATCH_BYTES = 1 << 14
 _MAX_HEAD_BYTES = 1 << 16
 _LINGER_S = 2.0
+# For what is on its way on a connection that is closed while nothing is asked.
+_IDLE_LINGER_S = 0.2
+_STOPPING = "this server is stopping"
 _JSON = ((b"content-type", b"application/json"),)
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -45,6 +48,7 @@ class Exchange:
         "answered",
         "body",
         "copied",
+        "early",
         "headers",
         "keep_alive",
         "method",
@@ -63,6 +67,8 @@ class Exchange:
         self.copied = 0
         self.keep_alive = True
         self.answered = False
+        # It was here in full before the server was told to stop, and waits for those before it.
+        self.early = False
 
     def respond(self, status: int, headers: tuple[tuple[bytes, bytes], ...], *body: Bytes) -> None:
         """Answer; the body's buffers must not change until they are sent."""
@@ -115,6 +121,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._waiting: list[Exchange] = []
         self._current: Exchange | None = None
         self._closing = False
+        self._stopping = False
         self._discarding = False
         self.gone = False
 
@@ -246,7 +253,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if status not in (204, 304):
             head.append(b"content-length: %d\r\n" % length)
         head += [b"%b: %b\r\n" % header for header in headers]
-        closing = self._closing or not exchange.keep_alive
+        # Whoever is answered last before the end is told so, and sends nothing more on this connection.
+        closing = self._closing or not exchange.keep_alive or (self._stopping and not self._waiting)
         head.append(b"connection: close\r\n\r\n" if closing else b"\r\n")
         if exchange.method == "HEAD" or not length:
             self._writer.write([b"".join(head)])
@@ -267,10 +275,36 @@ class HttpProtocol(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
             self._start(following)
 
+    def stop(self) -> None:
+        """Answer what is here, and say with the last answer that this connection ends."""
+        self._stopping = True
+        for exchange in self._waiting:
+            exchange.early = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being answered."""
+        return self._current is not None
+
     def finish(self) -> None:
         """Close once nothing is being answered."""
+        self.stop()
+        if self._current is not None or self._transport is None or self._closing:
+            return
+        if self._exchange is not None:
+            self._refuse(503, _STOPPING)
+            return
+        # A request may be on its way: closing with unread input would reset the connection under it.
+        self._closing = self._discarding = True
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_IDLE_LINGER_S, self._transport.close)
+
+    def abandon(self) -> None:
+        """There is no more time: say so to whoever waits."""
         self._closing = True
-        if self._current is None and self._transport is not None:
+        if self._current is not None:
+            self._current.respond_json(503, {"error": _STOPPING})
+        elif self._transport is not None:
             self._transport.close()
 
     def _start(self, exchange: Exchange) -> None:
@@ -289,7 +323,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _finished(self, task: asyncio.Future[None], exchange: Exchange) -> None:
         _RUNNING.discard(task)
         if task.cancelled():
-            exchange.respond_json(503, {"error": "this server is stopping"})
+            exchange.respond_json(503, {"error": _STOPPING})
         elif (error := task.exception()) is not None:
             _report(error)
             exchange.respond_json(500, {"error": f"{type(error).__name__}: {error}"})
@@ -318,28 +352,53 @@ class HttpServer:
         self._allocate = allocate or (lambda _, size: Tensor(memoryview(bytearray(size))))
         self._connections: set[HttpProtocol] = set()
         self._server: asyncio.Server | None = None
+        self._stopping = False
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
         """Listen; port 0 takes any free one, which is then in `port`."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: HttpProtocol(self._handler, self._connections, self._max_body_bytes, self._allocate),
+            self._protocol,
             host,
             port,
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def stop_soon(self) -> None:
+        """Go on listening and answering, but let every connection end with the answer to what is asked."""
+        self._stopping = True
+        for connection in self._connections:
+            connection.stop()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being answered."""
+        return any(connection.busy for connection in self._connections)
+
     async def stop(self, grace_s: float = 5.0) -> None:
-        """Stop listening, let what is being answered be answered, then close."""
+        """Stop listening, let what is being answered be answered, then close; 503 to who waits after that."""
         if self._server is None:
             return
+        self.stop_soon()
         self._server.close()
         for connection in list(self._connections):
             connection.finish()
-        deadline = asyncio.get_running_loop().time() + grace_s
+        await self._until_closed(grace_s)
+        for connection in list(self._connections):
+            connection.abandon()
+        await self._until_closed(_IDLE_LINGER_S)
+
+    async def _until_closed(self, most_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + most_s
         while self._connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
+
+    def _protocol(self) -> HttpProtocol:
+        connection = HttpProtocol(self._handler, self._connections, self._max_body_bytes, self._allocate)
+        if self._stopping:
+            connection.stop()
+        return connection
 
 
 # asyncio keeps only weak references to tasks.

@@ -25,7 +25,7 @@ _MOST_CREDIT_S = 0.02
 _REST_S = 0.001
 # Sleeping costs some 0.3 ms, most of it for a cache that others have used: within a batch it waits until so
 # much has been done, and what is shorter than so much is left alone.
-_LEAST_WORK_S = 0.002
+LEAST_WORK_S = 0.002
 _LEAST_SLEEP_S = 0.0001
 
 
@@ -40,8 +40,12 @@ class Pacer:
         self._stepped_s = self._at_s
         self._slept_at_s = self._used_s
 
-    def begin(self) -> None:
-        """A batch begins. Work done since the last one counts; rest does not."""
+    def begin(self, worked_s: float = 0.0) -> None:
+        """A batch begins. Work done since the last one counts; rest does not.
+
+        `worked_s` is what it takes for done since its last sleep, besides.
+        """
+        self._slept_at_s -= worked_s
         now_s = time.monotonic()
         credit_s = _MOST_CREDIT_S if now_s - self._stepped_s <= _REST_S else 0.0
         if now_s - self._due_s() > credit_s:
@@ -50,7 +54,7 @@ class Pacer:
     def step(self, *, last: bool) -> None:
         """A layer is done: from time to time, sleep until what was used is the share of what has passed."""
         used_s = time.thread_time()
-        if not last and used_s - self._slept_at_s < _LEAST_WORK_S:
+        if not last and used_s - self._slept_at_s < LEAST_WORK_S:
             return
         self._slept_at_s = used_s
         left_s = self._due_s() - time.monotonic()

@@ -123,8 +123,12 @@ def measure(
                 ends = tuple(dict.fromkeys((batches[0], batches[-1])))
                 one = replace(assignment, shares=(share,), batches=ends, known=())
                 one = replace(one, seconds=seconds_budget / len(shares), tails=True)
-                for cell in _beside(one, halt=halt, turn=turn):
-                    notebook.add_beside(cell)
+                pairs, beyond = _beside(one, halt=halt, turn=turn)
+                for alone, beside in pairs:
+                    notebook.add_beside(beside, alone)
+                if share == shares[0]:
+                    # What a stage finds in the caches after a rest is up to its neighbours, too.
+                    whole = {**whole, "beyond_layers_ms": beyond["beyond_layers_ms"]}
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
     if rested:
         sooner_ms = {share: round(ms, 2) for share, ms in rested.items()}
@@ -168,6 +172,7 @@ class _Notebook:
         self._identity: dict[str, str] | None = None
         self.cells: dict[tuple[int, float], Cell] = {}
         self._beside: dict[tuple[int, float], Cell] = {}
+        self._alone: dict[tuple[int, float], Cell] = {}
         if path is not None:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 content = json.loads(path.read_text())
@@ -194,15 +199,21 @@ class _Notebook:
             }
             formats.write_bytes(json.dumps(content).encode(), self._path)
 
-    def add_beside(self, cell: Cell) -> None:
-        """A cell measured beside a neighbour. Not kept: half a minute measures all of them again."""
+    def add_beside(self, cell: Cell, alone: Cell | None = None) -> None:
+        """A cell measured beside a neighbour, and the same by turns without it, where that was done.
+
+        Not kept: half a minute measures all of them again.
+        """
         self._beside[cell.batch, cell.share] = cell
+        if alone is not None:
+            self._alone[cell.batch, cell.share] = alone
 
     def neighbour(self, device: str) -> dict[str, Any]:
         """How much slower a neighbour makes a stage, in percent: at the largest batch, and at each."""
         found: dict[str, dict[str, float]] = {}
         for (batch, share), cell in sorted(self._beside.items(), key=lambda item: (item[0][1], item[0][0])):
-            pct = slower_pct(self.cells[batch, share], cell, on_cpu=device == "cpu")
+            alone = self._alone.get((batch, share), self.cells[batch, share])
+            pct = slower_pct(alone, cell, on_cpu=device == "cpu")
             found.setdefault(f"{share:g}", {})[str(batch)] = round(pct, 1)
         if device == "cpu":
             # Caches do not know of shares: what the shares differ by is what else ran on the machine.
@@ -220,6 +231,7 @@ class _Notebook:
     def forget(self) -> None:
         self.cells.clear()
         self._beside.clear()
+        self._alone.clear()
         self._identity = None
         if self._path is not None:
             self._path.unlink(missing_ok=True)
@@ -256,26 +268,33 @@ def _in_turn(
                     yield event
 
 
-def _beside(assignment: Assignment, *, halt: threading.Event, turn: threading.Lock) -> list[Cell]:
-    """The assignment's cells of one share, measured beside a neighbour that has the rest of the device."""
+def _beside(
+    assignment: Assignment, *, halt: threading.Event, turn: threading.Lock
+) -> tuple[list[tuple[Cell, Cell]], dict[str, Any]]:
+    """The assignment's cells of one share, without and with a neighbour that has the rest of the device.
+
+    Also what a stage has beyond its layers beside that neighbour.
+    """
     with contextlib.ExitStack() as turns, contextlib.ExitStack() as stack:
-        stopwatches = [
-            stack.enter_context(contextlib.closing(StopwatchProcess(which, mps=False, halt=halt)))
-            for which in (_neighbour_of(assignment), assignment)
-        ]
-        for stopwatch in stopwatches:
+
+        def start(which: Assignment) -> StopwatchProcess:
+            return stack.enter_context(contextlib.closing(StopwatchProcess(which, mps=False, halt=halt)))
+
+        neighbour = start(_neighbour_of(assignment))
+        ours = start(replace(assignment, neighbour=neighbour.pid))
+        for stopwatch in (neighbour, ours):
             stopwatch.until("traced")
         _take(turn, halt)
         turns.callback(turn.release)
-        neighbour, ours = stopwatches
         neighbour.go()
         neighbour.until("looping")
         ours.go()
-        told = [event for event in ours.events() if event["event"] == "cell"]
+        told: dict[str, list[dict[str, Any]]] = {"cell": [], "beside": [], "whole": []}
+        for event in ours.events():
+            told.setdefault(event.pop("event"), []).append(event)
         neighbour.rest()
-        return [
-            Cell(**_tuples({key: value for key, value in cell.items() if key != "event"})) for cell in told
-        ]
+        alone, beside = ([Cell(**_tuples(cell)) for cell in told[kind]] for kind in ("cell", "beside"))
+        return list(zip(alone, beside, strict=True)), told["whole"][0]
 
 
 def _neighbour_of(assignment: Assignment) -> Assignment:

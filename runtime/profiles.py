@@ -24,6 +24,9 @@ from runtime.stopwatch import identity
 
 # Less smoothing than this is no news; the profile has it all the same.
 _WORTH_SAYING_PCT = 1.0
+# Runs of one cell that differ by more (standard deviation over mean) were not of one machine; usual are 4 to
+# 8 %.
+_WAVERING_PCT = 10.0
 
 _notes = Console(stderr=True, highlight=False)
 
@@ -167,6 +170,14 @@ def _warn(profile: Profile) -> None:
         _notes.print(
             f"{profile.model}: {faster} of {len(profile.layers)} layers are faster at a larger batch (by up "
             f"to {profile.measured['faster_batches_pct']:.0f} %); planned as if they were not",
+            style="yellow",
+            soft_wrap=True,
+        )
+    scatter_pct = float(profile.measured["scatter_pct"])
+    if scatter_pct > _WAVERING_PCT:
+        _notes.print(
+            f"{profile.model}: runs of a cell differ by {scatter_pct:.0f} % (standard deviation): "
+            "the machine did not keep its speed, and means are worth as little; measure again (--fresh)",
             style="yellow",
             soft_wrap=True,
         )

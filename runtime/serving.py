@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from runtime.gateway_grpc import GrpcFront
 
 log = structlog.get_logger()
+
+# For answers on their way out, once all are made.
+_CLOSING_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +65,7 @@ class GatewaySettings:
     queue_limit: int = 256
     max_body_bytes: int = 64 << 20
     arena_bytes: int = 1 << 30
+    drain_s: float = 30.0
 
 
 def run_agent(settings: AgentSettings) -> None:
@@ -173,9 +178,16 @@ async def _gateway(settings: GatewaySettings) -> None:
         await _first(stop, *tasks)
     finally:
         log.info("gateway stops", in_flight=gateway.in_flight)
-        if grpc is not None:
-            await grpc.stop()
-        await server.stop()
+        # Whoever asks whether it is ready hears of it first; what was accepted is answered.
+        gateway.stop_taking()
+        server.stop_soon()
+        deadline = time.monotonic() + settings.drain_s
+        while (gateway.in_flight or server.busy) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        if gateway.in_flight:
+            log.warning("not answered in time", in_flight=gateway.in_flight, drain_s=settings.drain_s)
+        # What is answered by now is on its way out; whoever is not hears that this gateway is gone.
+        await asyncio.gather(server.stop(_CLOSING_S), *([grpc.stop(_CLOSING_S)] if grpc is not None else []))
         await _cancel(tasks)
         await gateway.close()
         arena.close()

@@ -90,8 +90,8 @@ class Share:
         """What really holds, read back from whoever enforces it, in percent of the device."""
         return 100.0
 
-    def begin(self) -> None:
-        """To be called before each batch."""
+    def begin(self, worked_s: float = 0.0) -> None:
+        """To be called before each batch; `worked_s` brings its first sleep forward by so much work."""
 
     def step(self, *, last: bool) -> None:
         """To be called after each layer of a batch; sleeps where the share is made even."""
@@ -133,10 +133,10 @@ class CgroupShare(Share):
         self.share_pct = share_pct
         self._pacer = Pacer(share_pct)
 
-    def begin(self) -> None:
+    def begin(self, worked_s: float = 0.0) -> None:
         """What was not used while there was nothing to do is gone."""
         if self.share_pct < 100:
-            self._pacer.begin()
+            self._pacer.begin(worked_s)
 
     def step(self, *, last: bool) -> None:
         """Sleep until the time that has passed is what the share allows for."""

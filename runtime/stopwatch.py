@@ -10,7 +10,7 @@ standard output, each with "event":
     whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
     rested   ms, by share: how much sooner than others a batch is answered whose worker had nothing to do
     alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
-    beside   as `cell`, beside a neighbour
+    beside   as `cell`, beside a neighbour; with `neighbour`, `cell` is without it
     looping  nothing: it runs the model again and again until its input ends (a neighbour for others)
     end      nothing: all is measured
     error    kind, message: nothing more will come
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from runtime.errors import ModelError, ServingError
-from runtime.stopwatch_cells import NARROW_PCT, cell_of, rested_ms, runs_of, whole_of
+from runtime.stopwatch_cells import NARROW_PCT, cell_of, rested_ms, runs_by_turns, runs_of, whole_of
 from runtime.stopwatch_course import Course, Run
 
 _MIB = 2**20
@@ -43,7 +43,9 @@ class Assignment:
     `min_runs` runs whatever they cost. With `loop` nothing is measured: the model is run at the first
     batch and share until standard input ends. With `beside` every batch is measured again once there is
     a neighbour; that takes a single share, as MPS has it. With `tails` the whole time is used, even if means
-    are known sooner: how slow the slowest of a hundred runs is, few runs do not tell.
+    are known sooner: how slow the slowest of a hundred runs is, few runs do not tell. With `neighbour` (the
+    process that loops beside it) every cell is measured with and without it by turns: it is stopped
+    meanwhile, so that a processor whose speed wavers does not pass for what a neighbour costs.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Assignment:
     loop: bool = False
     beside: bool = False
     tails: bool = False
+    neighbour: int | None = None
 
 
 def main() -> int:
@@ -188,6 +191,7 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
         # few cells, and not to one cell as a whole.
         ways = [wanted[::-1], wanted] if assignment.device == "cpu" else [wanted]
         runs: dict[tuple[int, float], list[Run]] = {cell: [] for cell in wanted}
+        beside: dict[tuple[int, float], list[Run]] = {cell: [] for cell in wanted}
         for way in ways:
             for batch, share_pct in way:
                 if share.enforced_by != "mps":
@@ -195,14 +199,23 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
                 course.prepare(batch)
                 budget_s = assignment.seconds * expected_s[batch] / share_pct / total / len(ways)
                 least = -(-assignment.min_runs // len(ways))
-                runs[batch, share_pct] += runs_of(course, budget_s, least, narrow_pct)
+                if assignment.neighbour is None:
+                    runs[batch, share_pct] += runs_of(course, budget_s, least, narrow_pct)
+                else:
+                    without, along = runs_by_turns(course, budget_s, least, assignment.neighbour)
+                    runs[batch, share_pct] += without
+                    beside[batch, share_pct] += along
                 if way is ways[-1]:
                     cell = cell_of(course, runs[batch, share_pct])
                     say(parent, "cell", batch=batch, share=share_pct, **cell)
+                    if assignment.neighbour is not None:
+                        cell = cell_of(course, beside[batch, share_pct])
+                        say(parent, "beside", batch=batch, share=share_pct, **cell)
         if share.enforced_by != "mps":
-            share.change(max(assignment.shares))
+            # On a CPU at the least share, where what a stage has beyond its layers takes longest.
+            share.change((min if assignment.device == "cpu" else max)(assignment.shares))
         say(parent, "whole", **whole_of(chain, course, max(assignment.batches), assignment.min_runs))
-        if share.enforced_by not in ("mps", "none"):
+        if share.enforced_by not in ("mps", "none") and assignment.neighbour is None:
             say(parent, "rested", ms={f"{pct:g}": rested_ms(course, pct) for pct in assignment.shares})
         if assignment.beside:
             _wait_for_word(parent, "alone")

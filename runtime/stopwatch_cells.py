@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runtime.stopwatch_course import Course, Run
+from scipy.stats import trim_mean
+
+from runtime.stopwatch_course import REST_S, Course, Run
+from runtime.yardstick import smooth
 
 if TYPE_CHECKING:
     from runtime.models import Chain
@@ -18,11 +23,15 @@ if TYPE_CHECKING:
 NARROW_PCT = 2.0
 # Of fewer runs an interval is narrow by chance as well, and how single runs scatter is not known.
 _LEAST_NARROW = 8
-# A rest lets a quota fill up; it is longer than a period and a tick of the kernel's clock at any share.
-_REST_S = 0.05
 _RESTED_RUNS = 7
+# A processor keeps its speed for some seconds; with and without a neighbour take turns in less.
+_TURNS = 3
+_MOST_STOPPING_S = 5.0
 # How runs scatter is kept of so many.
 _MOST_FACTORS = 500
+# What a stage has beyond its layers is a small difference of large times: looked at so often, or so long.
+_MOST_BEYOND_RUNS = 20
+_BEYOND_S = 6.0
 _MIB = 2**20
 
 
@@ -42,19 +51,48 @@ def runs_of(course: Course, budget_s: float, min_runs: int, narrow_pct: float = 
             return runs
 
 
+def runs_by_turns(
+    course: Course, budget_s: float, min_runs: int, neighbour: int
+) -> tuple[list[Run], list[Run]]:
+    """Runs without and with a neighbour (a process that loops), some of each by turns, within one budget."""
+    without: list[Run] = []
+    along: list[Run] = []
+    for _ in range(_TURNS):
+        for stopped, found in ((True, without), (False, along)):
+            _let_run(neighbour, not stopped)
+            course.run()  # what the other has left in the caches is gone with it
+            found += runs_of(course, budget_s / (2 * _TURNS), -(-min_runs // _TURNS), narrow_pct=0.0)
+    return without, along
+
+
+def _let_run(process: int, runs: bool) -> None:
+    """Stop a process, or let it go on; it is so when this returns (it may take until its turn on a core)."""
+    import psutil
+
+    os.kill(process, signal.SIGCONT if runs else signal.SIGSTOP)
+    deadline = time.monotonic() + _MOST_STOPPING_S
+    while (psutil.Process(process).status() == psutil.STATUS_STOPPED) is runs and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 def cell_of(course: Course, runs: Sequence[Run]) -> dict[str, Any]:
     """What runs of one batch and share tell."""
-    totals = [sum(run.processor_s) for run in runs]
+    # All as fast as the processor was in the middle of them; `runtime.cells` does that from cell to cell.
+    speeds = smooth([run.yardstick_s for run in runs])
+    usual_s = statistics.median(speeds)
+    scales = [usual_s / speed if speed else 1.0 for speed in speeds]
+    used_s = [[scale * layer for layer in run.processor_s] for scale, run in zip(scales, runs, strict=True)]
+    totals = [sum(layers) for layers in used_s]
     return {
+        "yardstick_ms": 1e3 * usual_s,
         "runs": len(runs),
-        "total_ms": 1e3 * statistics.fmean(run.total_s for run in runs),
+        "total_ms": 1e3
+        * statistics.fmean(scale * run.total_s for scale, run in zip(scales, runs, strict=True)),
         "interval_pct": _interval_pct(totals),
         "scatter_pct": _scatter_pct(totals),
         "factors": [round(total / statistics.fmean(totals), 4) for total in totals[:_MOST_FACTORS]],
         "layer_ms": [1e3 * statistics.fmean(times) for times in zip(*(r.layer_s for r in runs), strict=True)],
-        "processor_ms": [
-            1e3 * statistics.fmean(times) for times in zip(*(r.processor_s for r in runs), strict=True)
-        ],
+        "processor_ms": [1e3 * statistics.fmean(times) for times in zip(*used_s, strict=True)],
         "effective_pct": course.share.effective_pct(),
     }
 
@@ -72,7 +110,8 @@ def rested_ms(course: Course, share_pct: float) -> float:
     for _ in range(_RESTED_RUNS):
         course.run()
         together.append(course.run().total_s)
-        time.sleep(max(_REST_S, _REST_S / 5 * 100 / share_pct))
+        # A rest lets a quota fill up: longer than a period and a tick of the kernel's clock at any share.
+        time.sleep(max(REST_S, REST_S / 5 * 100 / share_pct))
         apart.append(course.run().answered_s)
     return 1e3 * max(0.0, statistics.median(together) - statistics.median(apart))
 
@@ -80,26 +119,68 @@ def rested_ms(course: Course, share_pct: float) -> float:
 def whole_of(chain: Chain, course: Course, batch: int, min_runs: int) -> dict[str, Any]:
     """How far the whole model as one stage is from the sum of its layers, and what handling a batch costs.
 
+    On a CPU a stage is looked at as it is served: after a rest, with an input that it has not seen. Its first
+    layer finds the caches as others have left them, in whatever place of the model it is; that is what
+    stages have beyond their layers.
+
     On a GPU also what of its memory a worker needs besides its weights and activations, at this batch.
     """
     context_mb = _cuda_beyond_mb(chain, course, batch) if course.device != "cpu" else 0.0
     course.prepare(1)
-    whole = _whole_stage(chain, course)
-    layers_s, beyond_s = [], []
-    for _ in range(max(5, min_runs)):
-        # Side by side, so that whatever disturbs one disturbs the other.
-        layers_s.append(sum(course.run().processor_s))
-        beyond_s.append(_timed(whole, course.device) - layers_s[-1])
-    middle_s = statistics.median(beyond_s)
-    # Only what is more than noise counts as a cost of being a stage.
-    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
+    beyond_layers_s, additivity_error_pct = (_beyond_on_cpu if course.device == "cpu" else _beyond_on_gpu)(
+        chain, course, max(5, min_runs)
+    )
     return {
-        "additivity_error_pct": 100.0 * middle_s / statistics.median(layers_s),
-        "beyond_layers_ms": 1e3 * max(0.0, middle_s - noise_s),
+        "additivity_error_pct": additivity_error_pct,
+        "beyond_layers_ms": 1e3 * beyond_layers_s,
         "handling_ms": _handling_ms(chain, course.device),
         "context_mb": context_mb,
         "captured": course.captured is not None,
     }
+
+
+def _beyond_on_cpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float]:
+    """What a stage takes beyond its layers, in seconds of the processor; and the whole's part of it, in %."""
+    depth = chain.depth
+    beyond_s: list[float] = []
+    whole_s: list[float] = []
+    layers_s: list[float] = []
+    began = time.perf_counter()
+    while len(layers_s) < rounds or (
+        len(layers_s) < _MOST_BEYOND_RUNS and time.perf_counter() - began < _BEYOND_S
+    ):
+        # Side by side, so that whatever disturbs one disturbs the other.
+        layers = course.run().processor_s
+        layers_s.append(sum(layers))
+        for start, end in _pieces(depth):
+            beyond_s.append(sum(course.run_rested(start, end).processor_s) - sum(layers[start:end]))
+        if len(whole_s) < rounds:
+            whole_s.append(sum(course.run_rested(0, depth).processor_s) - layers_s[-1])
+    # Whatever came between is in a few of them, and large.
+    middle_s = float(trim_mean(beyond_s, 0.1))
+    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
+    error_pct = 100.0 * statistics.median(whole_s) / statistics.median(layers_s)
+    # Only what is more than noise counts as a cost of being a stage.
+    return (middle_s if middle_s > noise_s else 0.0), error_pct
+
+
+def _pieces(depth: int) -> list[tuple[int, int]]:
+    """Short stages that begin at a quarter, at a half and at three quarters of a model's layers."""
+    length = max(1, depth // 6)
+    starts = dict.fromkeys(depth * quarter // 4 for quarter in (1, 2, 3))
+    return [(start, min(depth, start + length)) for start in starts]
+
+
+def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float]:
+    """As on a CPU, of the whole model as one stage, which is all a CUDA graph can differ by."""
+    whole = _whole_stage(chain, course)
+    layers_s, beyond_s = [], []
+    for _ in range(rounds):
+        layers_s.append(sum(course.run().processor_s))
+        beyond_s.append(_timed(whole, course.device) - layers_s[-1])
+    middle_s = statistics.median(beyond_s)
+    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
+    return max(0.0, middle_s - noise_s), 100.0 * middle_s / statistics.median(layers_s)
 
 
 def _whole_stage(chain: Chain, course: Course) -> Callable[[], object]:

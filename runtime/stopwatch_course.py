@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from runtime.pacing import LEAST_WORK_S
+from runtime.yardstick import Yardstick
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 # On a GPU, kernels are loaded, algorithms chosen and clocks raised by the first runs: so many, or so long.
 _WARM_UP_RUNS = {"cpu": 1, "cuda": 5}
 _WARM_UP_S = 0.25
+# Long enough for others to take the caches, and the host the processor.
+REST_S = 0.05
 _MIB = 2**20
 
 
@@ -26,13 +32,15 @@ _MIB = 2**20
 class Run:
     """One pass through all layers: seconds by the clock and by the processor, layer by layer.
 
-    `answered_s` is the time until the last layer is done, `total_s` until the next pass may begin.
+    `answered_s` is the time until the last layer is done, `total_s` until the next pass may begin, and
+    `yardstick_s` how fast the processor was (`runtime.yardstick`); 0 on a GPU.
     """
 
     total_s: float
     answered_s: float
     layer_s: tuple[float, ...]
     processor_s: tuple[float, ...]
+    yardstick_s: float = 0.0
 
 
 class Course:
@@ -49,6 +57,8 @@ class Course:
         self.sample: torch.Tensor = chain.example(1).to(device)
         self.captured: list[Captured] | None = None
         self._can_capture = device != "cpu"
+        self._random = random.Random(0)
+        self._yardstick = Yardstick()
 
     def prepare(self, batch: int) -> None:
         """Take batches of this size from now on, and run once so that nothing is new to the next run."""
@@ -78,14 +88,36 @@ class Course:
         """One pass, timed layer by layer; pausing included where that is what enforces the share."""
         return self._run_on_cpu() if self.device == "cpu" else self._run_on_gpu()
 
-    def _run_on_cpu(self) -> Run:
-        value = self.sample
+    def run_rested(self, start: int, end: int) -> Run:
+        """Layers `[start, end)` as a worker's stage runs them that had nothing to do for a while (on a CPU).
+
+        Their input is a tensor that another process has written.
+        """
+        import torch
+
+        time.sleep(REST_S)
+        dtype, shape = self._chain.cut_dtypes[start], self._chain.cut_shapes[start]
+        content = bytearray(self._chain.example(1, cut=start).numpy().tobytes())
         self.share.begin()
-        clock, processor = [time.perf_counter()], [time.thread_time()]
-        for number, layer in enumerate(self.layers, 1):
+        began = time.thread_time()
+        value = torch.frombuffer(content, dtype=dtype).view(1, *shape)
+        return self._timed(self.layers[start:end], value, began)
+
+    def _run_on_cpu(self) -> Run:
+        # A stage may begin at any layer, so the sleeps within a run come after any: were they always at the
+        # same layers, these would have all of what waking up costs, and a stage without them nothing.
+        self.share.begin()
+        yardstick_s = self._yardstick.seconds()
+        self.share.step(last=True)
+        self.share.begin(self._random.uniform(0.0, LEAST_WORK_S))
+        return replace(self._timed(self.layers, self.sample, time.thread_time()), yardstick_s=yardstick_s)
+
+    def _timed(self, layers: Sequence[nn.Module], value: torch.Tensor, began: float) -> Run:
+        clock, processor = [time.perf_counter()], [began]
+        for number, layer in enumerate(layers, 1):
             value = layer(value)
             processor.append(time.thread_time())
-            self.share.step(last=number == len(self.layers))
+            self.share.step(last=number == len(layers))
             clock.append(time.perf_counter())
         self.share.pace(clock[-1] - clock[0])
         end = time.perf_counter()

@@ -60,6 +60,11 @@ class StopwatchProcess:
         for _ in self._events:
             pass
 
+    @property
+    def pid(self) -> int:
+        """Of the measuring process."""
+        return self._process.pid
+
     def close(self) -> None:
         """End it, whatever it is doing."""
         self._process.kill()

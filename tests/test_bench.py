@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from api.bench import chance, comparing, driving, report
+from api.bench.speed import Speed, slowness
 from planner import formats
 from planner.arrivals import Arrivals
 from planner.plan import Plan
@@ -24,6 +26,7 @@ from planner.simulation import replay
 from planner.simulation_queue import SimulationSettings
 from planner.workload import Fragment, Workload
 from tests.profiles import make_profile, make_workload
+from tests.runtime.cluster import wait_for
 
 MODEL = "tests.runtime.tiny_models:tiny"
 NET = make_profile(layers=10)
@@ -141,6 +144,29 @@ def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Worklo
     assert found["observed"]["on_time_fraction"] < found["simulated"]["on_time_fraction"]
 
 
+def test_a_slower_processor_is_told_to_the_simulation(planned: tuple[Plan, Workload]) -> None:
+    profiled = replace(NET, measured={"yardstick_ms": 0.1})
+    slower = slowness([profiled, replace(NET, model="another")], 0.125)
+    assert slower == {NET.model: pytest.approx(1.25)}
+    assert slowness([profiled], None) == slowness([replace(NET, measured={"yardstick_ms": "?"})], 0.1) == {}
+    result = as_simulated(*planned)
+    found = comparing.compare(
+        *planned, [NET], result, arrivals="poisson", seconds=20, hop=HOP_MS, seed=0, slowness=slower
+    )
+    assert found["slower_pct"] == {NET.model: 25.0}
+    assert found["p99_off_pct"] > 15
+    for before, stage in zip(compared(planned, result)["stages"], found["stages"], strict=True):
+        if stage["batch"] == 1:
+            assert stage["simulated"]["exec_ms"] == pytest.approx(1.25 * before["simulated"]["exec_ms"])
+
+
+def test_the_processors_speed_is_measured_until_one_has_enough() -> None:
+    with closing(Speed()) as speed:
+        wait_for(lambda: speed.yardstick_ms(60) is not None, what="speed")
+        assert 0 < (speed.yardstick_ms(60) or 0) < 1000
+        assert speed.yardstick_ms(0) is None
+
+
 def test_a_hop_is_what_single_requests_wait(planned: tuple[Plan, Workload]) -> None:
     plan, workload = planned
     times = driving.one_at_a_time(plan, workload)
@@ -188,6 +214,40 @@ def test_the_same_requests_once_more_show_what_no_simulation_can_foresee(
     assert set(off_pct) == {item["fragment"] for item in first["fragments"]}
     # Who was dropped in the one was dropped in the other.
     assert list(off_pct.values()) == pytest.approx([5.0] * len(off_pct), abs=0.02)
+
+
+def judged(planned: tuple[Plan, Workload], *slower: float) -> dict[str, Any]:
+    results = [as_simulated(*planned, slower=each) for each in slower]
+    return comparing.together(results, [compared(planned, result) for result in results])
+
+
+def test_equal_runs_are_judged_together(planned: tuple[Plan, Workload]) -> None:
+    fragments = len(planned[1].fragments)
+    found = judged(planned, 1.0, 1.0)
+    assert (found["runs"], found["within"], found["unclear"], found["off"]) == (2, fragments, 0, 0)
+    assert found["runs_apart_pct"] == 0
+    # A simulation that no run bears out is off, however far the runs are apart.
+    found = judged(planned, 1.5, 2.0)
+    assert (found["within"], found["off"]) == (0, fragments)
+    assert found["runs_apart_pct"] == pytest.approx(100 / 3, abs=0.1)
+    # One that lies between two runs may be right; only what is near to all their requests is within.
+    found = judged(planned, 0.7, 1.7)
+    assert (found["within"], found["unclear"], found["off"]) == (0, fragments, 0)
+    assert found["runs_apart_pct"] == pytest.approx(100 * (17 / 7 - 1), abs=0.1)
+    nothing = as_simulated(*planned)
+    for client in nothing["clients"]:
+        client["records"] = []
+    found = comparing.together([nothing], [compared(planned, nothing)])
+    assert (found["within"], found["unclear"], found["off"], found["runs_apart_pct"]) == (0, 0, 0, None)
+
+
+def test_a_profile_of_a_machine_that_wavered_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    report.doubts([replace(NET, measured={"scatter_pct": 14.7})])
+    assert NET.model in capsys.readouterr().out
+    report.doubts(
+        [NET, replace(NET, measured={"scatter_pct": 6.0}), replace(NET, measured={"scatter_pct": "?"})]
+    )
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -251,6 +311,11 @@ def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) ->
     assert "too few requests" in done.stdout
     assert "the same requests once more" in done.stdout
     paced, recorded, again = found["runs"]
+    assert [(item["arrivals"], item["runs"]) for item in found["judged"]] == [
+        ("paced", 2),
+        (str(tmp_path / "arrivals.txt"), 1),
+    ]
+    assert "paced, 2 runs together" in done.stdout
     assert again["requests"] == paced["requests"]
     assert again["repeats"]["run"] == 0
     assert set(again["repeats"]["p99_off_pct"]) == {"phone-0", "phone-1"}

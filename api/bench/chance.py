@@ -50,6 +50,15 @@ def quantile_interval(values: Sequence[float], part: float) -> Interval:
     )
 
 
+def around(intervals: Sequence[tuple[float | None, float | None]]) -> Interval:
+    """From the lowest end to the highest; open where one of them is."""
+    lows, highs = zip(*intervals, strict=True)
+    return Interval(
+        low=None if None in lows else min(lows),
+        high=None if None in highs else max(highs),
+    )
+
+
 def seconds_wanted(
     interval: Interval, around: float | None, count: int, seconds: float, within_pct: float
 ) -> float | None:

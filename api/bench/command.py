@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +54,7 @@ def bench(
     """
     from api.bench import comparing, driving, report
     from api.bench.quiet import Others
+    from api.bench.speed import Speed, slowness
     from api.client import ClientError
     from api.demo import system
     from api.processes import ProcessError, family
@@ -110,7 +111,10 @@ def bench(
                     "hop_ms": round(hop, 3),
                     "runs": [],
                 }
+                # How fast another machine is, nobody here can say.
+                speed = opened.enter_context(closing(Speed())) if gateway is None else None
                 firsts: dict[str, int] = {}
+                alike: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
                 for number, kind in enumerate(kinds):
                     others = Others()
                     times = driving.schedule(made, demand, kind, seconds=seconds, seed=seed)
@@ -118,22 +122,37 @@ def bench(
                         members, address, demand, times, seconds=seconds, name=f"load-{number}", show=show
                     )
                     busy_pct = round(others.busy_pct(), 1)
+                    yardstick_ms = speed.yardstick_ms(seconds) if speed is not None else None
+                    slower = slowness(profiles, yardstick_ms)
                     name = kind.source or kind.kind
                     compared = comparing.compare(
-                        made, demand, profiles, result, arrivals=name, seconds=seconds, hop=hop, seed=seed
+                        made,
+                        demand,
+                        profiles,
+                        result,
+                        arrivals=name,
+                        seconds=seconds,
+                        hop=hop,
+                        seed=seed,
+                        slowness=slower,
                     )
                     found["runs"].append({"others_busy_pct": busy_pct} | compared)
+                    alike.setdefault(name, []).append((result, compared))
                     firsts.setdefault(name, number)
                     if firsts[name] != number:
                         off_pct = comparing.repeated(found["runs"][firsts[name]], compared)
                         found["runs"][-1]["repeats"] = {"run": firsts[name], "p99_off_pct": off_pct}
+            found["judged"] = [comparing.together(*zip(*runs, strict=True)) for runs in alike.values()]
             if output is not None:
                 formats.write_bytes((json.dumps(found, indent=1, allow_nan=False) + "\n").encode(), output)
             report.console.print(f"a hop from the gateway to a free worker and back takes {hop:.2f} ms here")
+            report.doubts(profiles)
             for run in found["runs"]:
                 report.show(run)
                 if "repeats" in run:
                     report.repeated(run, run["repeats"]["p99_off_pct"])
+            for item in found["judged"]:
+                report.judged(item)
             kept = [report.judge(run, on_time) for run in found["runs"]]
     except (ClientError, ProcessError) as error:
         report.console.print(str(error), style="red", markup=False)

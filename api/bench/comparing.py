@@ -5,7 +5,8 @@ speaks of, and its wait and execution in each stage. `client_…` figures are th
 
 *Simulated* is a replay of the plan with the very arrivals that were observed, by the profile's execution
 times, those of smaller batches interpolated, and with what a rest is worth to a worker. What a hop from the
-gateway to a worker and back costs is measured first, by single requests, and given to the simulation.
+gateway to a worker and back costs is measured first, by single requests, and given to the simulation; and so
+is how fast the processor was meanwhile, by a yardstick.
 
 *Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
 
@@ -115,8 +116,13 @@ def compare(
     seconds: float,
     hop: float,
     seed: int,
+    slowness: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Lay one load's result beside the simulation of the same arrivals and beside the plan."""
+    """Lay one load's result beside the simulation of the same arrivals and beside the plan.
+
+    `slowness` is how many times as long as profiled executions take now, by model (`api.bench.speed`).
+    """
+    slowness = slowness or {}
     came: dict[str, Floats] = {
         client["fragment"]: np.array(sorted(record[0] for record in client["records"]))
         for client in result["clients"]
@@ -126,6 +132,7 @@ def compare(
         batch_time="between",
         rested=True,
         scatter=True,
+        slowness={stage.id: slowness.get(stage.model, 1.0) for stage in plan.stages},
         network_ms=hop,
         copy_ms=hop,
     )
@@ -170,6 +177,7 @@ def compare(
             "dropped": round(float(np.isnan(latency).sum() / replays), 1),
             "replays": replays,
         },
+        "slower_pct": {model: round(100.0 * (times - 1.0), 1) for model, times in slowness.items()},
         "p99_off_pct": _off_pct(simulated_p99, observed_p99),
         "p99_within_fragments": sum(item["p99_within"] is True for item in fragments),
         "p99_in_interval_fragments": sum(item["p99_in_interval"] is True for item in fragments),
@@ -237,6 +245,54 @@ def repeated(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float |
     return {
         item["fragment"]: _off_pct(item["observed"]["p99_ms"], before[item["fragment"]])
         for item in second["fragments"]
+    }
+
+
+def together(results: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The runs of one kind of arrivals, judged as one: each fragment's p99, simulated beside observed.
+
+    Observed is the p99 of all its requests in these runs. A fragment is `within` where the simulation is no
+    more than WITHIN_PCT from that. Otherwise it is `unclear` where the simulation lies among the confidence
+    intervals of the runs, so that the next run could be just that; else `off`. More requests narrow the
+    intervals; where equal runs differ (`runs_apart_pct`), only a quieter machine does.
+    """
+    fragments = []
+    for number, client in enumerate(results[0]["clients"]):
+        items = [run["fragments"][number] for run in compared]
+        every = [value for result in results for value in _latencies(result["clients"][number])]
+        known = [item["observed"]["p99_ms"] for item in items if item["observed"]["p99_ms"] is not None]
+        expected = [item["simulated"]["p99_ms"] for item in items if item["simulated"]["p99_ms"] is not None]
+        observed = _quantile(every, 0.99)
+        simulated = statistics.fmean(expected) if expected else None
+        off_pct = _off_pct(simulated, observed)
+        ends = [item["observed"]["p99_interval_ms"] for item in items]
+        among = simulated is not None and chance.around([tuple(each) for each in ends]).holds(simulated)
+        fragments.append(
+            {
+                "fragment": client["fragment"],
+                "simulated_p99_ms": None if simulated is None else round(simulated, 3),
+                "observed_p99_ms": observed,
+                "p99_off_pct": off_pct,
+                "runs_apart_pct": round(100.0 * (max(known) / min(known) - 1.0), 2) if known else None,
+                "verdict": None
+                if off_pct is None
+                else "within"
+                if abs(off_pct) <= WITHIN_PCT
+                else "unclear"
+                if among
+                else "off",
+            }
+        )
+    apart = [item["runs_apart_pct"] for item in fragments if item["runs_apart_pct"] is not None]
+    return {
+        "arrivals": compared[0]["arrivals"],
+        "runs": len(compared),
+        "runs_apart_pct": max(apart, default=None),
+        **{
+            verdict: sum(item["verdict"] == verdict for item in fragments)
+            for verdict in ("within", "unclear", "off")
+        },
+        "fragments": fragments,
     }
 
 

@@ -8,12 +8,27 @@ from typing import Any
 from rich.table import Table
 
 from api.bench.comparing import WITHIN_PCT
+from planner.profile import Profile
 from planner.terminal import console as make_console
 
 console = make_console()
 
 # Others that use more of the processor than this make observed times theirs.
 NOISY_PCT = 5.0
+# A profile whose runs differ by more is of a machine that did not keep its speed, as `regraft profile` says.
+WAVERING_PCT = 10.0
+
+
+def doubts(profiles: Sequence[Profile]) -> None:
+    """Which profiles a simulation cannot be exact with."""
+    for profile in profiles:
+        scatter_pct = profile.measured.get("scatter_pct")
+        if isinstance(scatter_pct, int | float) and scatter_pct > WAVERING_PCT:
+            console.print(
+                f"the machine did not keep its speed while {profile.model} was profiled (runs differ by "
+                f"{scatter_pct:.0f} %): what is simulated is no more exact",
+                style="yellow",
+            )
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -27,6 +42,11 @@ def show(found: Mapping[str, Any]) -> None:
             f"other processes used {found['others_busy_pct']:.0f} % of the processor meanwhile: what is "
             "observed here is theirs as well",
             style="yellow",
+        )
+    for model, pct in found["slower_pct"].items():
+        console.print(
+            f"the processor was {abs(pct):.0f} % {'slower' if pct > 0 else 'faster'} than when {model} was "
+            "profiled; the simulation knows that"
         )
     overall = Table("", "on time", "p50", "p99", "dropped", "refused", "failed", "wrong")
     overall.add_row(
@@ -99,6 +119,24 @@ def repeated(found: Mapping[str, Any], off_pct: Mapping[str, float | None]) -> N
     console.print(
         f"{found['arrivals']}, the same requests once more: observed p99 against the first: {told or '–'}"
     )
+
+
+def judged(found: Mapping[str, Any]) -> None:
+    """What the runs of one kind of arrivals, taken together, say of the simulation."""
+    several = found["runs"] > 1
+    told = f"{found['arrivals']}, {found['runs']} runs together" if several else found["arrivals"]
+    console.print(
+        f"{told}: simulated p99 within {WITHIN_PCT:g} % of observed for {found['within']} of "
+        f"{len(found['fragments'])} fragments, off for {found['off']}, "
+        f"not to be told from chance for {found['unclear']}"
+    )
+    apart_pct = found["runs_apart_pct"]
+    if several and apart_pct is not None and apart_pct > WITHIN_PCT:
+        console.print(
+            f"equal runs differ by up to {apart_pct:.0f} % in the p99 of a fragment: chance, or a machine "
+            f"that does not keep its speed; a single run cannot tell {WITHIN_PCT:g} %",
+            style="yellow",
+        )
 
 
 def _say_chance(found: Mapping[str, Any]) -> None:

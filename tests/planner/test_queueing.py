@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,6 +103,35 @@ def test_unmeasured_small_batches_count_as_the_next_larger_ones() -> None:
     measured, missing = (Menu([profile], law).load_per_capacity(0, 1)[:3] for profile in (full, holed))
     assert missing[0] == measured[0]
     assert missing[2] < measured[2]
+
+
+def test_for_poisson_arrivals_a_plan_counts_what_neighbours_cost() -> None:
+    alone = make_profile(layers=4)
+    neighbour = {"slower_pct_by_batch": {"25": {"1": 20.0, "8": 10.0}, "50": {"1": -3.0}}}
+    measured = replace(alone, measured={"neighbour": neighbour})
+    law = queueing_law("poisson")
+    assert law.beside([alone]) == law
+    assert law.beside([alone, measured]).latency_margin == pytest.approx(1.2)
+    assert PLAIN.beside([measured]) == PLAIN
+    # It takes a fifth more of a route's time, and of an instance's.
+    before, beside = Menu([alone], law), Menu([alone], law.beside([measured]))
+    assert beside.time_per_exec == pytest.approx(1.2 * before.time_per_exec)
+    assert beside.load_per_capacity(0, 4) == pytest.approx(before.load_per_capacity(0, 4) / 1.2)
+    # What a profile says of its measuring is free.
+    for odd in ("fast", {"slower_pct_by_batch": 3}, {"slower_pct_by_batch": {"25": {"1": "much"}}}):
+        assert law.beside([replace(alone, measured={"neighbour": odd})]) == law
+
+
+def test_a_plan_for_poisson_arrivals_is_made_with_neighbours() -> None:
+    profile = make_profile(layers=4)
+    neighbour = {"slower_pct_by_batch": {"25": {"1": 50.0}}}
+    crowded = replace(profile, measured={"neighbour": neighbour})
+    workload = make_workload([profile], fragments=8, seed=1)
+    settings = PlanSettings(queueing="poisson", infeasible="partial")
+    alone, beside = (
+        make_plan(workload, [each], strategy="graft", settings=settings) for each in (profile, crowded)
+    )
+    assert beside.objective.share > alone.objective.share
 
 
 def test_plain_is_the_laws_of_a_plan() -> None:

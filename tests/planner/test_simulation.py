@@ -441,6 +441,23 @@ def test_execution_times_scatter_as_the_profile_says() -> None:
     assert times_ms(True).std() == pytest.approx(1.0, rel=0.1)
 
 
+def test_a_slower_machine_takes_as_much_longer_by_stage() -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    profile = flat_profile(batches={1: 20.0})
+    arrivals = {"f": np.array([1.0])}
+
+    def took_ms(slowness: float | dict[str, float]) -> float:
+        settings = SimulationSettings(slowness=slowness)
+        run = replay(plan, workload, [profile], arrivals=arrivals, seconds=2, settings=settings)
+        return float(run.finish_ms[0]) - 1000.0
+
+    assert took_ms(1.0) == pytest.approx(20.0)
+    assert took_ms(1.5) == took_ms({plan.stages[0].id: 1.5}) == pytest.approx(30.0)
+    assert took_ms({"another": 1.5}) == pytest.approx(20.0)
+    with pytest.raises(InputError, match="slowness"):
+        took_ms(0.0)
+
+
 def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_beside_others() -> None:
     plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
     plain = flat_profile(batches={1: 20.0})

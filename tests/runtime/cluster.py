@@ -26,6 +26,7 @@ import numpy as np
 from runtime.http_server import Exchange, HttpServer
 
 TINY = "tests.runtime.tiny_models:tiny"
+GATED = "tests.runtime.tiny_models:gated"
 SLOW = "tests.runtime.tiny_models:slow"
 CHOOSY = "tests.runtime.tiny_models:choosy"
 IN_PLACE = "tests.runtime.tiny_models:in_place"

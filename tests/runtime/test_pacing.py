@@ -63,6 +63,21 @@ def test_it_sleeps_whenever_it_has_worked_for_a_while_and_at_the_end(monkeypatch
     assert [*ends_ms, 1000 * core.now_s] == [0, pytest.approx(1.5), pytest.approx(6), pytest.approx(9)]
 
 
+def test_its_first_sleep_can_be_brought_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = Core(monkeypatch)
+    pacer = Pacer(50)
+    slept_after = []
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: (slept_after.append(round(1000 * core.used_s, 3)), core.wait(seconds))
+    )
+    pacer.begin(0.0015)
+    for _ in range(3):
+        core.work(0.001)
+        pacer.step(last=False)
+    # 1.5 ms count as worked before, so 1 ms is enough; the next sleep comes after 2 ms more, as always.
+    assert slept_after == [1.0, 3.0]
+
+
 def test_who_was_held_up_makes_up_for_it_within_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(monkeypatch)
     assert took_ms(core, Pacer(25), [2, 2, 2], held_up_ms=14) == pytest.approx(24)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise, repeat
 from pathlib import Path
-from typing import Any
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -19,12 +24,14 @@ from typer.testing import CliRunner
 from planner import formats
 from planner.profile import Profile
 from runtime import commands_measure
-from runtime.cells import Cell, profile_of
+from runtime.cells import Cell, as_fast, profile_of, slower_pct
 from runtime.errors import MeasurementError, ModelError
-from runtime.models import open_chain
+from runtime.models import Chain, open_chain
 from runtime.profiler import _in_turn, file_name, is_current, measure
 from runtime.profiles import _core_of_its_own
 from runtime.stopwatch import Assignment
+from runtime.stopwatch_cells import _beyond_on_cpu, _pieces, cell_of, runs_by_turns
+from runtime.stopwatch_course import Course, Run
 from tests.runtime.cluster import wait_for
 
 # Two milliseconds a run: large enough to be timed, small enough to be quick at 25 %.
@@ -178,6 +185,91 @@ def test_what_is_measured_beside_a_neighbour_is_measured_while_it_runs_and_ends_
     assert psutil.Process().children() == []
 
 
+class Waverer:
+    """A course of four layers of 1 ms, on a processor whose speed is as told, run by run."""
+
+    device = "cpu"
+    share = SimpleNamespace(effective_pct=lambda: 25.0)
+
+    def __init__(self, slowness: Iterator[float], *, rest_ms: float = 0.0) -> None:
+        self._slowness = slowness
+        self._rest_s = rest_ms / 1000
+
+    def run(self) -> Run:
+        return self._run([0.001] * 4)
+
+    def run_rested(self, start: int, end: int) -> Run:
+        return self._run([0.001 + self._rest_s, *[0.001] * (end - start - 1)])
+
+    def _run(self, layers_s: list[float]) -> Run:
+        slow = next(self._slowness)
+        taken = tuple(slow * layer_s for layer_s in layers_s)
+        whole_s = 4 * sum(taken)
+        return Run(
+            total_s=whole_s,
+            answered_s=whole_s,
+            layer_s=taken,
+            processor_s=taken,
+            yardstick_s=slow * 0.0001,
+        )
+
+
+def test_a_processor_that_slows_down_for_a_while_does_not_change_what_is_measured() -> None:
+    slow = [1.0] * 20 + [1.6] * 9 + [1.0] * 20
+    course = Waverer(iter(slow))
+    cell = cell_of(cast(Course, course), [course.run() for _ in slow])
+    assert cell["yardstick_ms"] == pytest.approx(0.1)
+    assert cell["processor_ms"] == pytest.approx([1.0] * 4)
+    assert cell["total_ms"] == pytest.approx(16.0)
+    assert max(cell["factors"]) == pytest.approx(1.0)
+    # And from cell to cell: what was measured while it was slow is taken to have been as fast as the others.
+    steady = cells({(1, 50.0): 40.0, (1, 100.0): 20.0, (2, 50.0): 60.0, (2, 100.0): 30.0}, yardstick_ms=0.1)
+    wavering = {**steady, (2, 50.0): as_fast(steady[2, 50.0], 0.15)}
+    assert wavering[2, 50.0].total_ms == pytest.approx(90.0)
+    assert profile_from(wavering).latency_ms == profile_from(steady).latency_ms
+    assert profile_from(wavering).measured["yardstick_ms"] == 0.1
+    assert slower_pct(steady[1, 50.0], as_fast(steady[1, 50.0], 0.2), on_cpu=True) == pytest.approx(0)
+    # Of a GPU nobody says how fast it was.
+    assert as_fast(replace(steady[1, 50.0], yardstick_ms=0.0), 0.1).total_ms == 40.0
+    assert "yardstick_ms" not in profile_from(cells({(1, 100.0): 20.0})).measured
+
+
+def test_what_a_stage_takes_after_a_rest_is_beyond_its_layers() -> None:
+    chain = cast(Chain, SimpleNamespace(depth=4))
+    beyond_s, error_pct = _beyond_on_cpu(chain, cast(Course, Waverer(repeat(1.0), rest_ms=0.3)), 5)
+    assert beyond_s == pytest.approx(0.0003)
+    assert error_pct == pytest.approx(7.5)
+    # What is no more than noise is none.
+    random = Random(0)
+    noise = iter(lambda: random.gauss(1.0, 0.2), None)
+    assert _beyond_on_cpu(chain, cast(Course, Waverer(noise, rest_ms=0.01)), 5)[0] == 0
+    for depth in (1, 2, 3, 4, 18, 200):
+        assert all(0 <= start < end <= depth for start, end in _pieces(depth))
+
+
+def test_a_neighbour_is_stopped_while_its_absence_is_measured() -> None:
+    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        states: list[bool] = []
+
+        def run() -> Run:
+            status = psutil.Process(neighbour.pid).status()
+            states.append(status == psutil.STATUS_STOPPED)
+            return Run(total_s=0.1, answered_s=0.1, layer_s=(0.1,), processor_s=(1.0 + states[-1],))
+
+        course = cast(Course, SimpleNamespace(run=run))
+        without, along = runs_by_turns(course, 0.0, 6, neighbour.pid)
+        assert len(without) == len(along) == 6
+        assert {run.processor_s for run in without} == {(2.0,)}
+        assert {run.processor_s for run in along} == {(1.0,)}
+        # More than one turn each, and it runs when all is done.
+        assert sum(before != after for before, after in pairwise(states)) > 2
+        assert psutil.Process(neighbour.pid).status() != psutil.STATUS_STOPPED
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+
+
 def test_what_another_torch_measured_is_not_used(interrupted: dict[str, Any], tmp_path: Path) -> None:
     partial = tmp_path / "model.cpu.partial.json"
     identity = {**interrupted["identity"], "torch": "1.0"}
@@ -231,8 +323,8 @@ def test_the_sum_over_layers_is_the_mean_of_the_whole_and_layers_get_what_they_u
     profile = profile_from(cells({(1, 50.0): 40.0, (1, 100.0): 20.0}))
     assert profile.latency_ms == (((10.0, 5.0),), ((30.0, 15.0),))
     assert profile.measured["smoothed_cells"] == 0
-    # 0.1 ms of handling takes 0.2 ms at half a core.
-    assert profile.stage_overhead_ms == pytest.approx(0.45)
+    # 0.35 ms of handling and of a rest take 0.7 ms at half a core.
+    assert profile.stage_overhead_ms == pytest.approx(0.7)
 
 
 def test_what_other_processes_did_is_taken_out_and_said() -> None:

@@ -5,12 +5,16 @@ The functions are leaves of the traced graph (`fx.wrap`): they run with each bat
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import torch
 from torch import fx, nn
 
 PAUSE_S = 0.03
+# The variable of the environment that names the file without which `gated` does not answer.
+GATE = "REGRAFT_TEST_GATE"
 
 
 @fx.wrap
@@ -29,6 +33,20 @@ def refuse_negative(inputs: torch.Tensor) -> torch.Tensor:
     return inputs
 
 
+@fx.wrap
+def wait_for_gate(inputs: torch.Tensor) -> torch.Tensor:
+    """Takes until the file that GATE names is there."""
+    if inputs.device.type != "meta":
+        while GATE in os.environ and not Path(os.environ[GATE]).exists():
+            time.sleep(0.002)
+    return inputs
+
+
+class Gate(nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return wait_for_gate(inputs)
+
+
 class Pause(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return pause(inputs)
@@ -45,6 +63,17 @@ def tiny() -> nn.Module:
         nn.Conv2d(3, 8, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(8, 4, 3, stride=2),
+        nn.Flatten(),
+        nn.Linear(36, 10),
+    )
+
+
+def gated() -> nn.Module:
+    """As tiny, and its second layer waits until it may go on."""
+    return _model(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(8, 4, 3, stride=2),
+        Gate(),
         nn.Flatten(),
         nn.Linear(36, 10),
     )
