@@ -21,9 +21,9 @@ from solver.routes import Network
 from solver.steps import round_up
 
 # Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
-# left. Paths known so far are chosen from where there are at most so many classes.
-BOUNDING, REPAIRING, CHOOSING, TURNS = 0.4, 0.5, 0.3, 12
-REPAIRS, FEW_CLASSES = 100, 30
+# left.
+BOUNDING, QUICKLY, REPAIRING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.5, 12
+REPAIRS = 100
 
 
 def price_at(menu: Menu, draft: Draft) -> float:
@@ -49,6 +49,8 @@ class RouteTurns:
         """`keep` is told of every better draft; `watch_for` gives a watch for so many seconds."""
         self.part, self.settings, self.bound, self.best = part, settings, bound, best
         self.keep, self.watch, self.watch_for = keep, watch, watch_for
+        # What was chosen for already: goals, and how good the prices were.
+        self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
@@ -70,7 +72,7 @@ class RouteTurns:
         watch, bound = self.watch, self.bound
         for path, _ in self.repairs.plan if self.full is bound.graph else []:
             bound.add(path)
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             if watch.over:
                 break
             before = watch.lower_bound
@@ -79,7 +81,10 @@ class RouteTurns:
             bound.run(bounding)
             watch.update(lower_bound=bounding.lower_bound)
             self.repairs.arcs, self.repairs.use = bound.alive, bound.use
-            better = self.repairs.improve(watch, REPAIRS, watch.remaining_s * REPAIRING)
+            # As long as there is something left to choose for, that comes first.
+            better = self.repairs.improve(
+                watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
+            )
             if not watch.over and self.full is bound.graph:
                 self._choose()
             if not better and watch.lower_bound <= before and bound.done:
@@ -108,11 +113,14 @@ class RouteTurns:
             watch.update(phase="choosing routes")
             if watch.over:
                 return
+            if (goal, self.bound.value) in self._tried:
+                continue
+            self._tried.add((goal, self.bound.value))
             choice = choose_paths(
                 self.bound,
                 goal,
                 watch,
-                known=goal == least and len(self.full.load) <= FEW_CLASSES,
+                known=goal == least,
                 time_limit_s=watch.remaining_s * CHOOSING,
                 threads=self.settings.threads,
                 seed=self.settings.seed,

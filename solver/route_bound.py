@@ -20,9 +20,16 @@ When there are none, the bound is what the active arcs say: some hundred of many
 *Left out.* Let prices prove z, and let classes pay for arc e no more than they need to. A plan that uses e
 has a whole instance of it, routes split or not, and costs at least z + s_e − (what an instance full of them
 pays). Where that is no better than the best plan known, the arc is dropped.
+
+*Lean prices.* That is said of one arc at a time: of two arcs on one path a class cannot need to pay less for
+both. Prices that are lowered towards the needs of all arcs at once, and raised again where paths became too
+cheap, prove nearly the same z and leave much of most arcs unpaid. With them a plan costs at least z + Σ (what
+is unpaid) over all the arcs it uses, so whole paths are left out, too (`RouteBound.lean`).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,12 +47,22 @@ SWEEPS, STRIDE, HALVING = 12, 0.5, 40
 MORE_ACTIVE, MORE_ALIKE = 60, 2
 # Sweeps of a round, and how far each goes.
 ROUND_SWEEPS, ROUND_STRIDE = 3, 0.6
+# Turns of lowering and raising, and how far towards the needs prices are lowered.
+LEAN_TURNS, LEAN_STRIDE = 3, 0.5
 # What is missing to a goal matters from here on.
 MATTERS = 1e-3
 # Rounds, and the steps of the ascent in each: more and more once the other arcs' prices are good enough.
 ROUNDS, FEWEST_STEPS, MOST_STEPS, MORE_STEPS = 5_000, 200, 600, 1.3
 # What sums of prices in single precision may be wrong by, generously.
 SINGLE = 2e-5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lean:
+    """A plan costs at least `value` and, for every arc that it uses, `unpaid` [E]."""
+
+    value: float
+    unpaid: Floats
 
 
 class RouteBound:
@@ -71,6 +88,7 @@ class RouteBound:
         self._ascent: RouteAscent | None = None
         self._given: list[RoutePath] = []
         self._steps = float(FEWEST_STEPS)
+        self._lean: tuple[float, Lean] | None = None
 
     @property
     def paths(self) -> list[RoutePath]:
@@ -123,6 +141,26 @@ class RouteBound:
         needs = self._needs(routing, self.alive, routing.distances)
         self._leave_out(routing, needs, self.prices, watch)
         return self.alive[self.at_least[self.alive] <= most * (1 + SINGLE)]
+
+    def lean(self) -> Lean:
+        """What prices prove that pay for arcs as little as may be."""
+        if self._lean is not None and self._lean[0] == self.value:
+            return self._lean[1]
+        graph, arcs, most = self.graph, self.alive, self.prices[:, self.alive]
+        prices = self.prices.copy()
+        routing = graph.routing(prices, arcs, exact=True)
+        goal = routing.distances
+        for _ in range(LEAN_TURNS):
+            for _ in range(2):  # too cheap after the first time, less so after the second
+                here, needs = prices[:, arcs], self._needs(routing, arcs, goal)
+                lowered = np.where(needs < here, here + LEAN_STRIDE * (needs - here), here)
+                prices[:, arcs] = np.where(needs > here, np.minimum(needs, most), lowered)
+                routing = graph.routing(prices, arcs, exact=True)
+        unpaid = np.zeros(len(graph.tail))
+        unpaid[arcs] = np.maximum(0.0, graph.price[arcs] - _knapsacks(prices[:, arcs], graph, arcs))
+        best = Lean(value=float(routing.distances.sum()) * (1 - SINGLE / 10), unpaid=unpaid)
+        self._lean = (self.value, best)
+        return best
 
     def _evaluate(self, prices: Floats, watch: Watch) -> Routing:
         """The bound these prices prove."""

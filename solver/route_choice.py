@@ -2,9 +2,10 @@
 
     min Σ_e s_e n_e   s.t.  Σ_p y_kp = 1,   Σ_k q_k Σ_{p∋e} y_kp ≤ c_e n_e,   Σ_{p∋e} y_kp ≤ n_e,   n whole
 
-Where the arcs that a plan below the cutoff may use (`RouteBound.useful`) have few enough paths, all of them
-are in the program, and its bound is one on every plan. Otherwise the paths found so far are, and it is a way
-to find plans. Paths are in time here to the last bit, not only in ticks.
+Where few enough paths can be in a plan below the cutoff (by `RouteBound.useful` arcs and by `RouteBound.lean`
+prices), all of them are in the program, and its bound is one on every plan. Otherwise paths found so far are,
+and those over the arcs that the relaxation uses most, and it is a way to find plans. Paths are in time here
+to the last bit, not only in ticks.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ from solver.route_bound import RouteBound, RoutePath
 from solver.route_graph import RouteGraph
 from solver.routes import EPSILON, Floats, Indices
 
-# All paths are written down up to this many; of those found so far, so many are taken, the cheapest first.
-MOST_PATHS, MOST_KNOWN = 12_000, 3_000
+# All paths are written down up to this many; of those found so far, so many are taken, the cheapest first,
+# and so many over the arcs that the relaxation uses most.
+MOST_PATHS, MOST_KNOWN, MOST_OVER_USED = 60_000, 3_000, 20_000
+# Of the arcs that the relaxation uses at all, these parts are tried.
+USED, PARTS = 1e-3, (1.0, 0.8, 0.65, 0.5, 0.35, 0.2)
+# What sums of doubles may be wrong by.
+SAFETY = 1e-6
 # Parts of a class below this are rounding.
 LEAST_PART = 1e-7
 
@@ -58,11 +64,13 @@ def choose_paths(
     The lower the cutoff, the fewer arcs can be in such a plan, and the sooner all paths are in the program.
     Where that are too many, the `known` ones are taken, or nothing is tried.
     """
-    graph = bound.graph
-    every = all_paths(graph, bound.useful(cutoff, watch), MOST_PATHS)
+    graph, arcs = bound.graph, bound.useful(cutoff, watch)
+    lean = bound.lean()
+    spare = cutoff * (1 + SAFETY) - lean.value
+    every = all_paths(graph, arcs[lean.unpaid[arcs] <= spare], MOST_PATHS, unpaid=lean.unpaid, spare=spare)
     if every is None and not known:
         return Choice(paths=(), lower_bound=0.0)
-    paths = every if every is not None else _known(bound)
+    paths = every if every is not None else list(dict.fromkeys([*_known(bound), *_most_used(bound)]))
     choice = share_out(
         graph,
         paths,
@@ -133,30 +141,43 @@ def instances_for(load: Floats, capacity: Floats) -> Floats:
     return needed
 
 
-def all_paths(graph: RouteGraph, arcs: Indices, most: int) -> list[RoutePath] | None:
-    """Every path in time of every class over these arcs; None where there are more than `most`."""
+def all_paths(
+    graph: RouteGraph,
+    arcs: Indices,
+    most: int,
+    *,
+    unpaid: Floats | None = None,
+    spare: float = math.inf,
+) -> list[RoutePath] | None:
+    """Every path in time of every class over these arcs (rising numbers), unless there are more than `most`.
+
+    Only those of which no more than `spare` is `unpaid` [E] in all (`RouteBound.lean`).
+    """
     leaving = np.searchsorted(graph.tail[arcs], np.arange(graph.depth + 1)).tolist()
     time, head, numbers = graph.time[arcs].tolist(), graph.head[arcs].tolist(), arcs.tolist()
-    least = [math.inf] * graph.depth + [0.0]
+    lacks = [0.0] * len(arcs) if unpaid is None else unpaid[arcs].tolist()
+    least, lacking = [math.inf] * graph.depth + [0.0], [math.inf] * graph.depth + [0.0]
     for cut in range(graph.depth - 1, -1, -1):
         for arc in range(leaving[cut], leaving[cut + 1]):
             least[cut] = min(least[cut], time[arc] + least[head[arc]])
+            lacking[cut] = min(lacking[cut], lacks[arc] + lacking[head[arc]])
     found: list[RoutePath] = []
     for k in range(len(graph.load)):
         able = graph.able[k, arcs].tolist()
         within = float(graph.budget[k]) * (1 + EPSILON)
-        start: tuple[int, float, tuple[int, ...]] = (int(graph.entry[k]), within, ())
+        start: tuple[int, float, float, tuple[int, ...]] = (int(graph.entry[k]), within, spare, ())
         waiting = [start]
         while waiting:
-            cut, left, path = waiting.pop()
+            cut, left, rest, path = waiting.pop()
             if cut == graph.depth:
                 found.append(RoutePath(k=k, arcs=tuple(numbers[arc] for arc in path)))
                 if len(found) > most:
                     return None
                 continue
             for arc in range(leaving[cut], leaving[cut + 1]):
-                if able[arc] and time[arc] + least[head[arc]] <= left:
-                    waiting.append((head[arc], left - time[arc], (*path, arc)))
+                there = head[arc]
+                if able[arc] and time[arc] + least[there] <= left and lacks[arc] + lacking[there] <= rest:
+                    waiting.append((there, left - time[arc], rest - lacks[arc], (*path, arc)))
     return found
 
 
@@ -170,6 +191,18 @@ def _known(bound: RouteBound) -> list[RoutePath]:
         if graph.in_time(path.k, path.arcs)
     }
     return sorted(reduced, key=lambda path: (reduced[path], path.k, path.arcs))[:MOST_KNOWN]
+
+
+def _most_used(bound: RouteBound) -> list[RoutePath]:
+    """All paths over as many of the arcs that the relaxation uses most as leaves few enough."""
+    used = np.flatnonzero(bound.use > USED)
+    used = used[np.argsort(-bound.use[used], kind="stable")]
+    for part in PARTS:
+        arcs = np.sort(used[: round(part * len(used))])
+        paths = all_paths(bound.graph, arcs, MOST_OVER_USED)
+        if paths is not None:
+            return paths
+    return []
 
 
 def _rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import solver.route_choice
 from planner.planning import make_plan, prepare
 from planner.problem import PlanSettings
 from planner.profile import Profile
@@ -13,8 +14,9 @@ from planner.workload import Fragment, Workload
 from solver.outcome import Limit, Watch
 from solver.path_bound import path_bound
 from solver.route_bound import RouteBound
-from solver.route_choice import all_paths, choose_paths
+from solver.route_choice import all_paths, choose_paths, instances_for
 from solver.route_graph import RouteGraph, route_graph
+from solver.route_repairs import carried_by
 from solver.routes import Network
 from tests.profiles import make_profile, make_workload
 from tests.solver.brute import best_plan
@@ -113,6 +115,54 @@ def test_what_is_left_out_is_in_no_better_plan(seed: int) -> None:
     assert bound.value <= best * (1 + 1e-6)
     choice = choose_paths(bound, best + 1e-3, watch, time_limit_s=20, threads=1, seed=0)
     assert choice.paths, "the best plan is still there"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plan_costs_the_lean_bound_and_what_is_unpaid_of_every_arc_it_uses(seed: int) -> None:
+    profile, workload = case(seed, fragments=5)
+    bound = RouteBound(graph_of(profile, workload), 10.0)
+    bound.sweep(Watch())
+    bound.run(Watch(time_limit_s=20))
+    lean, graph = bound.lean(), bound.graph
+    assert lean.value <= bound.value * (1 + 1e-9)
+    assert (lean.unpaid >= 0).all()
+    assert (lean.unpaid <= graph.price * (1 + 1e-9)).all()
+    rng = np.random.default_rng(seed)
+    paths = all_paths(graph, graph.everything, 100_000)
+    assert paths is not None
+    best = choose_paths(bound, 1e6, Watch(), time_limit_s=20, threads=1, seed=0).paths
+    plans = [list(best)]
+    for _ in range(50):
+        mine = [[path for path in paths if path.k == k] for k in range(len(graph.load))]
+        plans.append([(of_class[int(rng.integers(len(of_class)))], 1.0) for of_class in mine])
+    for plan in plans:
+        instances = instances_for(carried_by(graph, plan), graph.capacity)
+        assert float(instances @ graph.price) >= lean.value + float(instances @ lean.unpaid) - 1e-6
+    # So paths with too much unpaid are left out, and no others.
+    spare = float(np.median([lean.unpaid[list(path.arcs)].sum() for path in paths]))
+    kept = all_paths(graph, graph.everything, 100_000, unpaid=lean.unpaid, spare=spare)
+    assert kept is not None
+    assert set(kept) <= set(paths)
+    assert 0 < len(kept) < len(paths) or spare == 0
+    for path in paths:
+        unpaid = float(lean.unpaid[list(path.arcs)].sum())
+        assert (path in set(kept)) == (unpaid <= spare) or abs(unpaid - spare) < 1e-9
+
+
+def test_the_arcs_that_the_relaxation_uses_most_make_a_plan_where_there_are_many_paths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    profile, workload = case(0, fragments=6)
+    bound = RouteBound(graph_of(profile, workload), 0.0)  # no step: the relaxation is solved to its end
+    bound.sweep(Watch())
+    bound.run(Watch(time_limit_s=20))
+    monkeypatch.setattr(solver.route_choice, "MOST_PATHS", 1)
+    monkeypatch.setattr(solver.route_choice, "MOST_KNOWN", 0)
+    choice = choose_paths(bound, 1e6, Watch(), time_limit_s=20, threads=1, seed=0)
+    assert choice.paths
+    assert choice.lower_bound == 0.0
+    used = {arc for path, _ in choice.paths for arc in path.arcs}
+    assert (bound.use[list(used)] > 0).all()
 
 
 def test_a_split_route_is_taken_where_it_is_cheaper() -> None:
