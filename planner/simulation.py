@@ -407,6 +407,7 @@ def _check(
 ) -> None:
     """What cannot be simulated is refused: settings out of range, stages or routes that do not exist."""
     parts = [settings.beside_of(stage.id) for stage in plan.stages] or [settings.beside_of("")]
+    waver = [times for _, times in settings.waver] or [1.0]
     slow = [settings.slowness_of(stage.id) for stage in plan.stages] or [settings.slowness_of("")]
     complaints = [
         Complaint(place=name, problem=f"is {value:g}", cure=cure)
@@ -415,6 +416,7 @@ def _check(
             ("network_ms", settings.network_ms, 0 <= settings.network_ms <= 1e9, "0 to 1e9"),
             ("copy_ms", settings.copy_ms, 0 <= settings.copy_ms <= 1e9, "0 to 1e9"),
             ("slowness", min(slow), min(slow) > 0, "above 0"),
+            ("waver", min(waver), min(waver) > 0, "above 0"),
             ("beside", min(parts), min(parts) >= 0, "0 to 1"),
             ("beside", max(parts), max(parts) <= 1, "0 to 1"),
             ("exec_cv", settings.exec_cv, 0 <= settings.exec_cv <= 10, "0 to 10"),

@@ -5,6 +5,7 @@ Times are in ms from the start of the simulation.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import math
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ class SimulationSettings:
       that is always busy) an execution is slower.
     - `slowness`: how many times as long executions take as the profile says, since the machine is slower now
       (below 1: faster); of all stages, or by stage.
+    - `waver`: how that changes with time, of all stages alike: (from how many ms on, how many times as long),
+      in order. Slow moments that come to all stages at once make long queues; as many spread evenly do not.
     - `scatter`: whether execution times scatter as the profile says (`measured.spread` and
       `measured.neighbour.spread`, or where it has none `measured.scatter_pct`).
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
@@ -59,6 +62,7 @@ class SimulationSettings:
     rested: bool = False
     beside: float | Mapping[str, float] = 0.0
     slowness: float | Mapping[str, float] = 1.0
+    waver: Sequence[tuple[float, float]] = ()
     scatter: bool = False
     network_ms: float = 0.0
     copy_ms: float = 0.0
@@ -141,6 +145,7 @@ def serve(
     noise = _Noise(math.hypot(settings.exec_cv, server.exec_cv), server.spread, random)
     taken, waits, ends, left = [], [], [], []
     batches, busy, dropped, position, total, now = 0, 0.0, 0, 0, len(arriving), 0.0
+    changes, slower = [at for at, _ in settings.waver], [1.0, *(times for _, times in settings.waver)]
     while queue or position < total:
         now = max(now, free[0]) if queue else max(free[0], arriving[position][0])
         while position < total and arriving[position][0] <= now:
@@ -152,11 +157,12 @@ def serve(
         if not chosen:
             continue
         requests = [arriving[place][2] for _, _, place in chosen]
+        factor = noise.next() * slower[bisect.bisect_right(changes, now)]
         if server.leaving is None:
-            duration = server.exec_ms[len(chosen)] * noise.next()
+            duration = server.exec_ms[len(chosen)] * factor
             took, gone = [duration] * len(chosen), [False] * len(chosen)
         else:
-            duration, took, gone = server.leaving.run(requests, noise.next())
+            duration, took, gone = server.leaving.run(requests, factor)
         if server.rested_ms is not None:
             sooner = min(now - free[0], server.rested_ms[len(chosen)])
             duration -= sooner

@@ -82,7 +82,8 @@ def profile_of(
     change_pct = 100.0 * np.abs(smooth.sum(axis=2) / raised.sum(axis=2) - 1.0)
     disturbed_pct = [_disturbed_pct(cell) if on_cpu else 0.0 for cell in cells.values()]
     # On a CPU what a stage does beyond its layers is under the share as well; the least has the most of it.
-    beyond_ms = (whole["handling_ms"] + whole["beyond_layers_ms"]) * (100.0 / min(shares) if on_cpu else 1.0)
+    beyond_ms = max(0.0, whole["handling_ms"] + whole["beyond_layers_ms"])
+    beyond_ms *= 100.0 / min(shares) if on_cpu else 1.0
     return Profile(
         model=model,
         gpu=gpu_type,
@@ -113,6 +114,8 @@ def profile_of(
             **spread_of(cells.values()),
             "disturbed_cells": sum(1 for pct in disturbed_pct if pct > MOST_STRETCH_PCT),
             "disturbed_pct": round(max(disturbed_pct), 1),
+            "beyond_layers_ms": round(whole["beyond_layers_ms"], 6),
+            "beyond_layers_error_ms": round(whole["beyond_layers_error_ms"], 6),
             "additivity_error_pct": round(whole["additivity_error_pct"], 2),
             "faster_batches": int((faster_pct > 0).sum()),
             "faster_batches_pct": round(float(faster_pct.max(initial=0.0)), 1),

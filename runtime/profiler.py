@@ -80,7 +80,6 @@ def measure(
     notebook = _Notebook(partial, model=name, batches=batches, shares=shares, seed=seed)
     opened: dict[str, Any] = {}
     whole: dict[str, Any] = {}
-    rested: dict[str, float] = {}
     while rounds:
         assignment = Assignment(
             model=name,
@@ -110,8 +109,6 @@ def measure(
                     notebook.add_beside(Cell(**_tuples(event)))
                 case "whole":
                     whole = whole or event
-                case "rested":
-                    rested = event["ms"]
                 case "end":
                     rounds.pop(0)
             if progress:
@@ -128,11 +125,10 @@ def measure(
                     notebook.add_beside(beside, alone)
                 if share == shares[0]:
                     # What a stage finds in the caches after a rest is up to its neighbours, too.
-                    whole = {**whole, "beyond_layers_ms": beyond["beyond_layers_ms"]}
+                    whole |= {
+                        field: beyond[field] for field in ("beyond_layers_ms", "beyond_layers_error_ms")
+                    }
     profile = profile_of(name, gpu_type, batches, shares, opened, whole, notebook.cells)
-    if rested:
-        sooner_ms = {share: round(ms, 2) for share, ms in rested.items()}
-        profile = replace(profile, measured={**profile.measured, "rested_ms": sooner_ms})
     if neighbour:
         profile = replace(profile, measured={**profile.measured, "neighbour": notebook.neighbour(device)})
     notebook.forget()

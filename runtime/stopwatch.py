@@ -7,8 +7,8 @@ standard output, each with "event":
     opened   layers, cut_bytes, weight_mb, activation_mb, context_mb, enforced_by, and what measured it
     cell     batch, share, runs, total_ms, interval_pct, scatter_pct, factors, layer_ms, processor_ms,
              effective_pct
-    whole    additivity_error_pct, beyond_layers_ms, handling_ms, context_mb: a stage beyond its layers
-    rested   ms, by share: how much sooner than others a batch is answered whose worker had nothing to do
+    whole    additivity_error_pct, beyond_layers_ms, beyond_layers_error_ms, handling_ms, context_mb: a stage
+             beyond its layers
     alone    nothing: with `beside`, it goes on at the next line of input, when there is a neighbour
     beside   as `cell`, beside a neighbour; with `neighbour`, `cell` is without it
     looping  nothing: it runs the model again and again until its input ends (a neighbour for others)
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from runtime.errors import ModelError, ServingError
-from runtime.stopwatch_cells import NARROW_PCT, cell_of, rested_ms, runs_by_turns, runs_of, whole_of
+from runtime.stopwatch_cells import NARROW_PCT, cell_of, runs_by_turns, runs_of, whole_of
 from runtime.stopwatch_course import Course, Run
 
 _MIB = 2**20
@@ -214,9 +214,8 @@ def _measure(assignment: Assignment, parent: TextIO) -> None:
         if share.enforced_by != "mps":
             # On a CPU at the least share, where what a stage has beyond its layers takes longest.
             share.change((min if assignment.device == "cpu" else max)(assignment.shares))
-        say(parent, "whole", **whole_of(chain, course, max(assignment.batches), assignment.min_runs))
-        if share.enforced_by not in ("mps", "none") and assignment.neighbour is None:
-            say(parent, "rested", ms={f"{pct:g}": rested_ms(course, pct) for pct in assignment.shares})
+        largest = max(assignment.batches)
+        say(parent, "whole", **whole_of(chain, course, largest, assignment.min_runs, assignment.seconds))
         if assignment.beside:
             _wait_for_word(parent, "alone")
             for batch in assignment.batches:

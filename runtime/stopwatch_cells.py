@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import trim_mean
+from scipy.stats.mstats import trimmed_stde
 
-from runtime.stopwatch_course import REST_S, Course, Run
+from runtime.stopwatch_course import Course, Run
 from runtime.yardstick import smooth
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 NARROW_PCT = 2.0
 # Of fewer runs an interval is narrow by chance as well, and how single runs scatter is not known.
 _LEAST_NARROW = 8
-_RESTED_RUNS = 7
 # A processor keeps its speed for some seconds; with and without a neighbour take turns in less.
 _TURNS = 3
 _MOST_STOPPING_S = 5.0
 # How runs scatter is kept of so many.
 _MOST_FACTORS = 500
-# What a stage has beyond its layers is a small difference of large times: looked at so often, or so long.
-_MOST_BEYOND_RUNS = 20
-_BEYOND_S = 6.0
+# What a stage has beyond its layers is a small difference of large times: looked at until its standard error
+# is so much of a short stage's time, or so often, or so long.
+_BEYOND_ERROR_PCT = 1.0
+_LEAST_BEYOND_ROUNDS = 20
+_MOST_BEYOND_ROUNDS = 60
+_BEYOND_S = 12.0
 _MIB = 2**20
 
 
@@ -97,26 +100,7 @@ def cell_of(course: Course, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def rested_ms(course: Course, share_pct: float) -> float:
-    """How much sooner than in a row of others a batch of one is answered after a rest, in ms; at least 0.
-
-    A quota that was not used in a while is there at once, and a worker that pauses has its pause behind it.
-    """
-    if share_pct >= 100:
-        return 0.0
-    course.share.change(share_pct)
-    course.prepare(1)
-    together, apart = [], []
-    for _ in range(_RESTED_RUNS):
-        course.run()
-        together.append(course.run().total_s)
-        # A rest lets a quota fill up: longer than a period and a tick of the kernel's clock at any share.
-        time.sleep(max(REST_S, REST_S / 5 * 100 / share_pct))
-        apart.append(course.run().answered_s)
-    return 1e3 * max(0.0, statistics.median(together) - statistics.median(apart))
-
-
-def whole_of(chain: Chain, course: Course, batch: int, min_runs: int) -> dict[str, Any]:
+def whole_of(chain: Chain, course: Course, batch: int, min_runs: int, seconds: float) -> dict[str, Any]:
     """How far the whole model as one stage is from the sum of its layers, and what handling a batch costs.
 
     On a CPU a stage is looked at as it is served: after a rest, with an input that it has not seen. Its first
@@ -127,41 +111,60 @@ def whole_of(chain: Chain, course: Course, batch: int, min_runs: int) -> dict[st
     """
     context_mb = _cuda_beyond_mb(chain, course, batch) if course.device != "cpu" else 0.0
     course.prepare(1)
-    beyond_layers_s, additivity_error_pct = (_beyond_on_cpu if course.device == "cpu" else _beyond_on_gpu)(
-        chain, course, max(5, min_runs)
+    rounds = max(5, min_runs)
+    beyond_layers_s, error_s, additivity_error_pct = (
+        _beyond_on_cpu(chain, course, rounds, min(_BEYOND_S, 2 * seconds))
+        if course.device == "cpu"
+        else _beyond_on_gpu(chain, course, rounds)
     )
     return {
         "additivity_error_pct": additivity_error_pct,
         "beyond_layers_ms": 1e3 * beyond_layers_s,
+        "beyond_layers_error_ms": 1e3 * error_s,
         "handling_ms": _handling_ms(chain, course.device),
         "context_mb": context_mb,
         "captured": course.captured is not None,
     }
 
 
-def _beyond_on_cpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float]:
-    """What a stage takes beyond its layers, in seconds of the processor; and the whole's part of it, in %."""
+def _beyond_on_cpu(
+    chain: Chain, course: Course, least_rounds: int, budget_s: float
+) -> tuple[float, float, float]:
+    """What a stage takes beyond its layers, in seconds of the processor, and the standard error of that.
+
+    It may be less than 0 by chance, and counts then as well: were unclear ones taken for none, stages would
+    be too fast on average. Also the whole's part of it, in %.
+    """
     depth = chain.depth
     beyond_s: list[float] = []
+    pieces_s: list[float] = []
     whole_s: list[float] = []
     layers_s: list[float] = []
     began = time.perf_counter()
-    while len(layers_s) < rounds or (
-        len(layers_s) < _MOST_BEYOND_RUNS and time.perf_counter() - began < _BEYOND_S
-    ):
+    while True:
         # Side by side, so that whatever disturbs one disturbs the other.
         layers = course.run().processor_s
         layers_s.append(sum(layers))
-        for start, end in _pieces(depth):
-            beyond_s.append(sum(course.run_rested(start, end).processor_s) - sum(layers[start:end]))
-        if len(whole_s) < rounds:
+        rested = [
+            (sum(course.run_rested(*piece).processor_s), sum(layers[slice(*piece)]))
+            for piece in _pieces(depth)
+        ]
+        beyond_s.append(statistics.fmean(alone - within for alone, within in rested))
+        pieces_s.append(statistics.fmean(within for _, within in rested))
+        if len(whole_s) < least_rounds:
             whole_s.append(sum(course.run_rested(0, depth).processor_s) - layers_s[-1])
-    # Whatever came between is in a few of them, and large.
-    middle_s = float(trim_mean(beyond_s, 0.1))
-    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
-    error_pct = 100.0 * statistics.median(whole_s) / statistics.median(layers_s)
-    # Only what is more than noise counts as a cost of being a stage.
-    return (middle_s if middle_s > noise_s else 0.0), error_pct
+        if len(beyond_s) < least_rounds:
+            continue
+        # Whatever came between is in a few of them, and large.
+        error_s = float(trimmed_stde(beyond_s, limits=(0.1, 0.1)))
+        enough = error_s <= _BEYOND_ERROR_PCT / 100.0 * statistics.median(pieces_s)
+        if (
+            (enough and len(beyond_s) >= _LEAST_BEYOND_ROUNDS)
+            or len(beyond_s) >= _MOST_BEYOND_ROUNDS
+            or time.perf_counter() - began > budget_s
+        ):
+            error_pct = 100.0 * statistics.median(whole_s) / statistics.median(layers_s)
+            return float(trim_mean(beyond_s, 0.1)), error_s, error_pct
 
 
 def _pieces(depth: int) -> list[tuple[int, int]]:
@@ -171,7 +174,7 @@ def _pieces(depth: int) -> list[tuple[int, int]]:
     return [(start, min(depth, start + length)) for start in starts]
 
 
-def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float]:
+def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float, float]:
     """As on a CPU, of the whole model as one stage, which is all a CUDA graph can differ by."""
     whole = _whole_stage(chain, course)
     layers_s, beyond_s = [], []
@@ -179,8 +182,8 @@ def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, fl
         layers_s.append(sum(course.run().processor_s))
         beyond_s.append(_timed(whole, course.device) - layers_s[-1])
     middle_s = statistics.median(beyond_s)
-    noise_s = 2.0 * statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
-    return max(0.0, middle_s - noise_s), 100.0 * middle_s / statistics.median(layers_s)
+    error_s = statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
+    return middle_s, error_s, 100.0 * middle_s / statistics.median(layers_s)
 
 
 def _whole_stage(chain: Chain, course: Course) -> Callable[[], object]:

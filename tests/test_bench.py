@@ -6,8 +6,10 @@ import json
 import math
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from api.bench import chance, comparing, driving, report
-from api.bench.speed import Speed, slowness
+from api.bench.speed import Speed, slowness, waver
 from planner import formats
 from planner.arrivals import Arrivals
 from planner.plan import Plan
@@ -162,9 +164,33 @@ def test_a_slower_processor_is_told_to_the_simulation(planned: tuple[Plan, Workl
 
 def test_the_processors_speed_is_measured_until_one_has_enough() -> None:
     with closing(Speed()) as speed:
-        wait_for(lambda: speed.yardstick_ms(60) is not None, what="speed")
-        assert 0 < (speed.yardstick_ms(60) or 0) < 1000
-        assert speed.yardstick_ms(0) is None
+        began_s = time.monotonic()
+        wait_for(lambda: len(speed.between(began_s, math.inf)) > 1, what="speed")
+        seen = speed.between(began_s, began_s + 60)
+        assert all(0 < ms < 1000 for _, ms in seen)
+        assert all(0 < before < after < 60 for (before, _), (after, _) in pairwise(seen))
+        assert speed.between(began_s - 60, began_s - 50) == []
+
+
+def test_a_slow_moment_is_simulated_when_it_was(planned: tuple[Plan, Workload]) -> None:
+    changes = waver([(0.0, 0.1), (5.0, 0.3), (5.5, 0.1), (6.0, 0.1)])
+    assert changes == [(0, 0.6667), (5000, 2.0), (5500, 0.6667), (6000, 0.6667)]
+    assert waver([]) == []
+    # Half a second of twenty is slow: as many requests take longer, and usual ones what they took.
+    changes = [(0.0, 1.0), (5000.0, 1.3), (5500.0, 1.0)]
+    found = comparing.compare(
+        *planned,
+        [NET],
+        as_simulated(*planned),
+        arrivals="paced",
+        seconds=20,
+        hop=HOP_MS,
+        seed=0,
+        waver=changes,
+    )
+    assert found["waver"][1] == [5000, 1.3]
+    assert found["simulated"]["p99_ms"] > 1.05 * found["observed"]["p99_ms"]
+    assert found["simulated"]["p50_ms"] == pytest.approx(found["observed"]["p50_ms"], rel=0.01)
 
 
 def test_a_hop_is_what_single_requests_wait(planned: tuple[Plan, Workload]) -> None:

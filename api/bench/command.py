@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def bench(
     """
     from api.bench import comparing, driving, report
     from api.bench.quiet import Others
-    from api.bench.speed import Speed, slowness
+    from api.bench.speed import Speed, slowness, waver
     from api.client import ClientError
     from api.demo import system
     from api.processes import ProcessError, family
@@ -122,8 +123,9 @@ def bench(
                         members, address, demand, times, seconds=seconds, name=f"load-{number}", show=show
                     )
                     busy_pct = round(others.busy_pct(), 1)
-                    yardstick_ms = speed.yardstick_ms(seconds) if speed is not None else None
-                    slower = slowness(profiles, yardstick_ms)
+                    began_s = float(result["began_s"])
+                    yardstick = speed.between(began_s, began_s + seconds) if speed is not None else []
+                    mean_ms = statistics.fmean(ms for _, ms in yardstick) if yardstick else None
                     name = kind.source or kind.kind
                     compared = comparing.compare(
                         made,
@@ -134,7 +136,8 @@ def bench(
                         seconds=seconds,
                         hop=hop,
                         seed=seed,
-                        slowness=slower,
+                        slowness=slowness(profiles, mean_ms),
+                        waver=waver(yardstick),
                     )
                     found["runs"].append({"others_busy_pct": busy_pct} | compared)
                     alike.setdefault(name, []).append((result, compared))

@@ -6,7 +6,7 @@ speaks of, and its wait and execution in each stage. `client_…` figures are th
 *Simulated* is a replay of the plan with the very arrivals that were observed, by the profile's execution
 times, those of smaller batches interpolated, and with what a rest is worth to a worker. What a hop from the
 gateway to a worker and back costs is measured first, by single requests, and given to the simulation; and so
-is how fast the processor was meanwhile, by a yardstick.
+is how fast the processor was meanwhile, half second by half second, by a yardstick.
 
 *Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
 
@@ -117,10 +117,12 @@ def compare(
     hop: float,
     seed: int,
     slowness: Mapping[str, float] | None = None,
+    waver: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any]:
     """Lay one load's result beside the simulation of the same arrivals and beside the plan.
 
-    `slowness` is how many times as long as profiled executions take now, by model (`api.bench.speed`).
+    `slowness` is how many times as long as profiled executions take now, by model, and `waver` from how many
+    ms on they take how many times as long as on average (`api.bench.speed`).
     """
     slowness = slowness or {}
     came: dict[str, Floats] = {
@@ -133,6 +135,7 @@ def compare(
         rested=True,
         scatter=True,
         slowness={stage.id: slowness.get(stage.model, 1.0) for stage in plan.stages},
+        waver=waver,
         network_ms=hop,
         copy_ms=hop,
     )
@@ -178,6 +181,7 @@ def compare(
             "replays": replays,
         },
         "slower_pct": {model: round(100.0 * (times - 1.0), 1) for model, times in slowness.items()},
+        "waver": [list(change) for change in waver],
         "p99_off_pct": _off_pct(simulated_p99, observed_p99),
         "p99_within_fragments": sum(item["p99_within"] is True for item in fragments),
         "p99_in_interval_fragments": sum(item["p99_in_interval"] is True for item in fragments),

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from planner.profile import Profile
 
 _EVERY_S = 0.1
-# The mean is over medians of so many: single ones are disturbed now and then.
-_TOGETHER = 10
+# So many are one: single ones are disturbed now and then.
+_TOGETHER = 5
 
 
 class Speed:
@@ -36,12 +36,14 @@ class Speed:
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
-    def yardstick_ms(self, last_s: float) -> float | None:
-        """How long the yardstick took on average in the last seconds; None where nothing is known."""
-        since_s = time.monotonic() - last_s
-        seen = [ms for at_s, ms in list(self._seen) if at_s >= since_s]
+    def between(self, began_s: float, ended_s: float) -> list[tuple[float, float]]:
+        """How long the yardstick took from one moment of the monotonic clock to another, each half second.
+
+        As (seconds from the first moment, ms), in order.
+        """
+        seen = [(at_s - began_s, ms) for at_s, ms in list(self._seen) if began_s <= at_s < ended_s]
         groups = [seen[at : at + _TOGETHER] for at in range(0, len(seen), _TOGETHER)]
-        return statistics.fmean(statistics.median(group) for group in groups) if groups else None
+        return [(group[0][0], statistics.median(ms for _, ms in group)) for group in groups]
 
     def close(self) -> None:
         """End it."""
@@ -58,6 +60,12 @@ class Speed:
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
                 self._seen.append((time.monotonic(), float(line)))
+
+
+def waver(yardstick: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """From how many ms on executions take how many times as long as on average, by `Speed.between`."""
+    mean_ms = statistics.fmean(ms for _, ms in yardstick) if yardstick else 1.0
+    return [(round(1000 * at_s, 1), round(ms / mean_ms, 4)) for at_s, ms in yardstick]
 
 
 def slowness(profiles: Sequence[Profile], yardstick_ms: float | None) -> dict[str, float]:

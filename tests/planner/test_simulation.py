@@ -458,6 +458,17 @@ def test_a_slower_machine_takes_as_much_longer_by_stage() -> None:
         took_ms(0.0)
 
 
+def test_a_machine_whose_speed_changes_takes_as_long_as_the_moment_has_it() -> None:
+    plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
+    profile = flat_profile(batches={1: 20.0})
+    arrivals = {"f": np.array([0.5, 1.0, 2.0, 2.99, 4.0])}
+    settings = SimulationSettings(slowness=2.0, waver=((1000.0, 1.5), (3000.0, 0.5)))
+    run = replay(plan, workload, [profile], arrivals=arrivals, seconds=5, settings=settings)
+    assert run.finish_ms - run.arrival_ms == pytest.approx([40.0, 60.0, 60.0, 60.0, 20.0])
+    with pytest.raises(InputError, match="waver"):
+        replay(plan, workload, [profile], settings=replace(settings, waver=((0.0, 0.0),)), arrivals=arrivals)
+
+
 def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_beside_others() -> None:
     plan, workload = one_stage(20.0, budget_ms=1000.0, rate_rps=1.0)
     plain = flat_profile(batches={1: 20.0})
