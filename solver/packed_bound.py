@@ -257,7 +257,8 @@ class PackedAscent:
         for row, price in rows.items():
             paid += price * row.of_all(found.counts)
         earned = found.counts.T @ probe - paid
-        if not short:
+        # Where a limit pays a pattern more than it costs, no factor makes up for what it earns on top.
+        if not short and (found.cost > 0).all():
             excess = max(
                 1.0, float((probe / program.alone).max()), float((earned / found.cost).max(initial=0.0))
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from solver.fractional_bound import Bound, fractional_bound
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.subset_rows import SubsetRow, broken_rows
+from solver.sums import Duals, Limits, Row, Sum
 from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
 from tests.solver.test_branching import every_answer
@@ -104,6 +106,36 @@ def test_bounds_with_rows_hold_also_where_too_many_patterns_pay(
         price * row.limit(program.members) for row, price in root.row_prices.items()
     )
     assert root.bound == pytest.approx(proven)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bound_with_rows_at_limits_holds_for_every_answer_that_keeps_to_them(seed: int) -> None:
+    """With all rows at once, so that their duals and those of the limits meet."""
+    program = random_program(seed, classes=5, groups=2, options=2)
+    loose = relaxed(program)
+    answers = list(every_answer(program))
+    rows: dict[Row, tuple[float, float]] = {}
+    for triple in itertools.combinations(range(5), 3):
+        row = SubsetRow(classes=triple)
+        rows[row] = (-math.inf, row.limit(program.members))
+    first = program.groups[0]
+    sums = [Sum(group=0), Sum(group=0, facility=0)]
+    sums += [Sum(group=0, member=int(k)) for k in first.classes]
+    sums += [Sum(group=0, facility=1, member=int(k)) for k in first.classes]
+    for one, other in itertools.combinations(sums, 2):
+        limits: Limits = {one: (1.0, math.inf), other: (-math.inf, 0.0), **rows}
+        duals: Duals = {one: 200.0, other: -20.0, **dict.fromkeys(rows, -1.0)}
+        for worth in (loose.worth, 0.2 * loose.worth):
+            ascent = PackedAscent(program, Bound(value=0.0, worth=worth), loose.patterns, STEP)
+            ascent.enter(limits, 0.0, worth, duals, missing=1e4)
+            ascent.run_to(5e3, 0.0, Watch())
+            costs = [
+                total_cost(answer)
+                for answer in answers
+                if sum(one.of(program, pattern) for pattern in answer) >= 1
+                and sum(other.of(program, pattern) for pattern in answer) <= 0
+            ]
+            assert ascent.value <= min(costs, default=math.inf) * (1 + 1e-9)
 
 
 def all_patterns(program: Facilities) -> Enumerated:
