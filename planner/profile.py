@@ -9,6 +9,10 @@ from annotated_types import Ge, Gt, Le, Len
 
 from planner.quantities import STRICT, Batch, Fraction, Megabytes, Ms, Name, SharePct
 
+# Where runs of a cell differ by more (`measured.scatter_pct`, standard deviation over mean), the machine did
+# not keep its speed; usual are 4 to 8 %.
+WAVERING_PCT = 10.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exit:

@@ -17,16 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from planner import formats
 from planner.errors import InputError
-from planner.profile import Profile
+from planner.profile import WAVERING_PCT, Profile
 from runtime.errors import SettingError
 from runtime.profiler import file_name, is_current, measure
 from runtime.stopwatch import identity
 
 # Less smoothing than this is no news; the profile has it all the same.
 _WORTH_SAYING_PCT = 1.0
-# Runs of one cell that differ by more (standard deviation over mean) were not of one machine; usual are 4 to
-# 8 %.
-_WAVERING_PCT = 10.0
 
 _notes = Console(stderr=True, highlight=False)
 
@@ -174,7 +171,7 @@ def _warn(profile: Profile) -> None:
             soft_wrap=True,
         )
     scatter_pct = float(profile.measured["scatter_pct"])
-    if scatter_pct > _WAVERING_PCT:
+    if scatter_pct > WAVERING_PCT:
         _notes.print(
             f"{profile.model}: runs of a cell differ by {scatter_pct:.0f} % (standard deviation): "
             "the machine did not keep its speed, and means are worth as little; measure again (--fresh)",

@@ -115,9 +115,7 @@ class Neighbourhoods:
         if round_up(ascent.value, self.step) > most * (1 + 1e-9):
             self._resize(LARGER)  # proven: there is nothing better
             return None
-        goals = Goals(
-            program, bound, ascent, threads=self.threads, seed=self.seed, quick=False, heavy=self.heavy
-        )
+        goals = Goals(program, bound, ascent, threads=self.threads, seed=self.seed, quick=False)
         return self._by_steps(goals, most, private) if self.heavy else self._search(goals, most, private)
 
     def _search(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:

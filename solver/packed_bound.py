@@ -253,9 +253,9 @@ class PackedAscent:
             if short > MOST_SHORT * float(probe.max()):
                 self.too_many = True
                 return False
-        paid = np.zeros(len(found))
+        paid, counts = np.zeros(len(found)), found.counts.tocsr()
         for row, price in rows.items():
-            paid += price * row.of_all(found.counts)
+            paid += price * row.of_all(counts)
         earned = found.counts.T @ probe - paid
         # Where a limit pays a pattern more than it costs, no factor makes up for what it earns on top.
         if not short and (found.cost > 0).all():
@@ -265,11 +265,11 @@ class PackedAscent:
             value = proven(self.program.members, probe, excess, duals, self.limits)
             if value > self.value:
                 self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
-        added, priced = 0, dict(target_duals)
+        added = 0
         for number in np.argsort(found.cost - earned, kind="stable").tolist():
             pattern = found.pattern(self.program, number)
             worth = float(target[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
-            worth += sum(dual * row.of(self.program, pattern) for row, dual in priced.items() if dual)
+            worth += sum(dual * row.of(self.program, pattern) for row, dual in target_duals.items() if dual)
             if pattern.cost - worth < -NEGLIGIBLE * pattern.cost:
                 added += self.add(pattern)
             if added >= MOST_ADDED:

@@ -47,8 +47,9 @@ SWEEPS, STRIDE, HALVING = 12, 0.5, 40
 MORE_ACTIVE, MORE_ALIKE = 60, 2
 # Sweeps of a round, and how far each goes.
 ROUND_SWEEPS, ROUND_STRIDE = 3, 0.6
-# Turns of lowering and raising, and how far towards the needs prices are lowered.
-LEAN_TURNS, LEAN_STRIDE = 3, 0.5
+# How often prices are made lean, and how far towards the needs they are lowered. Every other time paths have
+# become too cheap, and prices are raised again: so an even number.
+LEAN_TURNS, LEAN_STRIDE = 6, 0.5
 # What is missing to a goal matters from here on.
 MATTERS = 1e-3
 # Rounds, and the steps of the ascent in each: more and more once the other arcs' prices are good enough.
@@ -151,11 +152,10 @@ class RouteBound:
         routing = graph.routing(prices, arcs, exact=True)
         goal = routing.distances
         for _ in range(LEAN_TURNS):
-            for _ in range(2):  # too cheap after the first time, less so after the second
-                here, needs = prices[:, arcs], self._needs(routing, arcs, goal)
-                lowered = np.where(needs < here, here + LEAN_STRIDE * (needs - here), here)
-                prices[:, arcs] = np.where(needs > here, np.minimum(needs, most), lowered)
-                routing = graph.routing(prices, arcs, exact=True)
+            here, needs = prices[:, arcs], self._needs(routing, arcs, goal)
+            lowered = here + LEAN_STRIDE * np.minimum(needs - here, 0.0)
+            prices[:, arcs] = np.where(needs > here, np.minimum(needs, most), lowered)
+            routing = graph.routing(prices, arcs, exact=True)
         unpaid = np.zeros(len(graph.tail))
         unpaid[arcs] = np.maximum(0.0, graph.price[arcs] - _knapsacks(prices[:, arcs], graph, arcs))
         best = Lean(value=float(routing.distances.sum()) * (1 - SINGLE / 10), unpaid=unpaid)

@@ -8,15 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from api.bench.comparing import WITHIN_PCT
-from planner.profile import Profile
+from planner.profile import WAVERING_PCT, Profile
 from planner.terminal import console as make_console
 
 console = make_console()
 
 # Others that use more of the processor than this make observed times theirs.
 NOISY_PCT = 5.0
-# A profile whose runs differ by more is of a machine that did not keep its speed, as `regraft profile` says.
-WAVERING_PCT = 10.0
 
 
 def doubts(profiles: Sequence[Profile]) -> None:

@@ -68,26 +68,24 @@ def tiny() -> nn.Module:
     )
 
 
-def gated() -> nn.Module:
-    """As tiny, and its second layer waits until it may go on."""
+def _held_up_by(layer: nn.Module) -> nn.Module:
     return _model(
         nn.Conv2d(3, 8, 3, padding=1),
         nn.Conv2d(8, 4, 3, stride=2),
-        Gate(),
+        layer,
         nn.Flatten(),
         nn.Linear(36, 10),
     )
+
+
+def gated() -> nn.Module:
+    """As tiny, and its second layer waits until it may go on."""
+    return _held_up_by(Gate())
 
 
 def slow() -> nn.Module:
     """As tiny, and every batch of its second layer takes PAUSE_S more."""
-    return _model(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.Conv2d(8, 4, 3, stride=2),
-        Pause(),
-        nn.Flatten(),
-        nn.Linear(36, 10),
-    )
+    return _held_up_by(Pause())
 
 
 def choosy() -> nn.Module:
