@@ -1,4 +1,5 @@
-"""The companion's own side (see `solver.companion`): parts solved again and again."""
+"""The companion's own side (see `solver.companion`): what is best over few facilities, then parts solved
+again and again."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from solver.companion import Answer, Known, Task, messages
 from solver.facilities import total_cost
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Watch, resident_mb
+from solver.over_used import best_over_used
 from solver.packed_bound import PackedAscent
-from solver.steps import common_step
+from solver.steps import below, common_step
 
 
 class Work:
@@ -21,6 +23,7 @@ class Work:
 
     def __init__(self, task: Task, send: Callable[[Answer], None]) -> None:
         self._best, self._send, self._memory_limit_mb = task.answer, send, task.memory_limit_mb
+        self._task = task
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bound, list(task.patterns), step)
         self._parts = Neighbourhoods(
@@ -36,11 +39,18 @@ class Work:
 
     def run(self) -> None:
         """Until too much is in memory; otherwise it is the search that ends."""
+        task, ascent = self._task, self._ascent
+        goal = below(total_cost(self._best), ascent.step)
+        found = best_over_used(task.program, ascent, goal, Watch(), threads=1, seed=task.seed)
+        if found is not None:
+            self._keep(tuple(found))
         while not self._memory_limit_mb or resident_mb() < self._memory_limit_mb:
-            answer = tuple(self._parts.improve(list(self._best), 1))
-            if total_cost(answer) < total_cost(self._best):
-                self._best = answer
-                self._send(answer)
+            self._keep(tuple(self._parts.improve(list(self._best), 1)))
+
+    def _keep(self, answer: Answer) -> None:
+        if total_cost(answer) < total_cost(self._best):
+            self._best = answer
+            self._send(answer)
 
 
 def _main() -> None:

@@ -56,6 +56,8 @@ class Effort:
 # its bound further below the goal than this part of a step, it was far from deciding it.
 QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=30)
 NEAR = 0.5
+# Where it decided so many goals more than it was far from, it may take as long as this for the next one.
+TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +108,7 @@ class Goals:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
         if begun.asked == 1 and self._quick and self._trust >= 0:
-            answer, proven = self._compact(allowed, QUICK, watch)
+            answer, proven = self._compact(allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
         answer, proven = self._branch(begun, effort.branches, watch)

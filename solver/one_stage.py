@@ -4,11 +4,12 @@
     2. the strong form's relaxation (`solver.fractional_bound`): prices, and a first bound
     3. the pattern program's relaxation (`solver.packed_bound`): a better bound, and patterns
     4. that relaxation rounded (`solver.diving`)
-    5. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`);
+    5. what is best over the facilities that it uses (`solver.over_used`)
+    6. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`);
        and an answer at the bound, or the bound a step higher (`solver.goals`)
 
-With a second core both parts of 5 go on at once: a process beside this one looks for answers
-(`solver.companion`), and this one proves.
+With a second core both parts of 6 go on at once: a process beside this one looks for answers
+(`solver.companion`), and this one proves. It begins with 5.
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
@@ -39,6 +40,7 @@ from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
+from solver.over_used import best_over_used
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step, round_up
 
@@ -166,6 +168,12 @@ class _Search:
             with closing(Companion(task)) as beside:
                 self._prove_beside(beside, loose, ascent, complete, heavy)
             return
+        goal = below(total_cost(self.best), self.step)
+        over_used = best_over_used(
+            self.program, ascent, goal, self.watch, threads=self.threads, seed=self.seed
+        )
+        if over_used is not None:
+            self._take(over_used)
         effort = HEAVY_EFFORT if heavy else EFFORT
         neighbourhoods = Neighbourhoods(
             self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy

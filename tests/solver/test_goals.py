@@ -12,7 +12,7 @@ from solver.diving import dive
 from solver.enumeration import enumerate_patterns
 from solver.facilities import Facilities, Pattern, all_alone, make_pattern, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
-from solver.goals import Effort, Goals
+from solver.goals import LONG, QUICK, TRUSTED, Effort, Goals
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
@@ -111,6 +111,30 @@ def decided_at_once(program: Facilities) -> bool:
     loose, ascent = ascent_of(program)
     goal = total_cost(exact(program)) - 5.0
     return Goals(program, loose, ascent, threads=1, seed=0).reach(goal, Effort(branches=1), Watch()).proven
+
+
+def test_highs_may_take_long_for_a_goal_after_it_decided_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = random_program(1, classes=9)
+    loose, ascent = ascent_of(program)
+    allowed: list[int] = []
+    decides = True
+
+    def solve(*_: object, nodes: int, **__: object) -> tuple[None, float]:
+        allowed.append(nodes)
+        return None, math.inf if decides else 0.0
+
+    monkeypatch.setattr("solver.goals.solve_compact", solve)
+    goals = Goals(program, loose, ascent, threads=1, seed=0)
+    best = total_cost(all_alone(program))
+    for number in range(TRUSTED + 1):
+        assert goals.reach(best + 5.0 * number, Effort(branches=0), Watch()).proven
+    assert allowed == [QUICK.nodes] * TRUSTED + [LONG.nodes]
+    # Far from deciding one, it is trusted less again.
+    decides = False
+    for number in range(TRUSTED + 1, TRUSTED + 4):
+        allowed.clear()
+        goals.reach(best + 5.0 * number, Effort(branches=0), Watch())
+    assert allowed[0] == QUICK.nodes
 
 
 @pytest.mark.parametrize("seed", range(8))
