@@ -22,8 +22,7 @@ class Work:
     """The best answer so far, and the search around it. `hear` is called from another thread than `run`."""
 
     def __init__(self, task: Task, send: Callable[[Answer], None]) -> None:
-        self._best, self._send, self._memory_limit_mb = task.answer, send, task.memory_limit_mb
-        self._task = task
+        self._task, self._best, self._send = task, task.answer, send
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bound, list(task.patterns), step)
         self._parts = Neighbourhoods(
@@ -41,10 +40,11 @@ class Work:
         """Until too much is in memory; otherwise it is the search that ends."""
         task, ascent = self._task, self._ascent
         goal = below(total_cost(self._best), ascent.step)
-        found = best_over_used(task.program, ascent, goal, Watch(), threads=1, seed=task.seed)
+        watch = Watch(memory_limit_mb=task.memory_limit_mb)
+        found = best_over_used(task.program, ascent, goal, watch, threads=1, seed=task.seed)
         if found is not None:
             self._keep(tuple(found))
-        while not self._memory_limit_mb or resident_mb() < self._memory_limit_mb:
+        while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             self._keep(tuple(self._parts.improve(list(self._best), 1)))
 
     def _keep(self, answer: Answer) -> None:

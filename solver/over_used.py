@@ -56,7 +56,7 @@ def _only(kept: Kept, facilities: set[tuple[int, int]]) -> Kept:
     """What is kept of these facilities."""
     stay = np.array([facility in facilities for facility in kept.facilities], dtype=bool)
     number = np.cumsum(stay) - 1
-    pairs = stay[kept.facility_of] if len(stay) else np.zeros(0, dtype=bool)
+    pairs = stay[kept.facility_of]
     return replace(
         kept,
         facilities=[facility for facility in kept.facilities if facility in facilities],
