@@ -15,14 +15,15 @@ from planner.problem import Draft, PlanSettings
 from planner.programs import ModelPart, draft_of_paths, plan_in
 from solver.outcome import Watch
 from solver.route_bound import RouteBound, RoutePath
-from solver.route_choice import choose_paths
+from solver.route_choice import Choice, choose_paths
+from solver.route_counts import RouteCounts
 from solver.route_repairs import Repairs
 from solver.routes import Network
 from solver.steps import round_up
 
-# Bounding, solving parts again (so many at most) and choosing take turns, each with such a part of the time
-# left.
-BOUNDING, QUICKLY, REPAIRING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.5, 12
+# Bounding, counting instances, solving parts again (so many at most) and choosing take turns, each with such
+# a part of the time left.
+BOUNDING, QUICKLY, REPAIRING, COUNTING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.5, 12
 REPAIRS = 100
 
 
@@ -53,6 +54,7 @@ class RouteTurns:
         self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
+        self.counts = RouteCounts(bound, settings.seed)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of
         self.repairs = Repairs(
@@ -81,6 +83,8 @@ class RouteTurns:
             bound.run(bounding)
             watch.update(lower_bound=bounding.lower_bound)
             self.repairs.arcs, self.repairs.use = bound.alive, bound.use
+            if not watch.over and self.full is bound.graph:
+                self._count()
             # As long as there is something left to choose for, that comes first.
             better = self.repairs.improve(
                 watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
@@ -99,6 +103,28 @@ class RouteTurns:
         if price < price_at(self.part.menu, self.best) * (1 - 1e-9):
             self.best = self.keep(found)
             self.watch.update(objective=price)
+
+    def _count(self) -> None:
+        """One step of the price after the other, from the bound on: is there such a plan?"""
+        watch, step = self.watch, self.bound.step
+        until_s = watch.elapsed_s + COUNTING * watch.remaining_s
+        watch.update(phase="counting instances")
+        while step > 0 and not watch.over:
+            goal = watch.lower_bound + 0.5 * step
+            choice = self.counts.decide(goal, watch, time_limit_s=until_s - watch.elapsed_s)
+            if not self._learn(choice, goal):
+                return
+
+    def _learn(self, choice: Choice, goal: float) -> bool:
+        """Whether there was anything to learn about plans of at most a goal."""
+        before = self.watch.lower_bound
+        # A plan is above the goal, or not below what was proven of the others (up to the solvers' tolerance).
+        proven = min(choice.lower_bound * (1 - 1e-6), goal * (1 + 1e-6))
+        price = price_at(self.part.menu, self.best)
+        self.watch.update(lower_bound=min(round_up(proven, self.bound.step), price))
+        if choice.paths:
+            self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
+        return bool(choice.paths) or self.watch.lower_bound > before
 
     def _choose(self) -> None:
         """A plan from the bound's paths, or the proof that there is none of at most a price.
@@ -125,9 +151,6 @@ class RouteTurns:
                 threads=self.settings.threads,
                 seed=self.settings.seed,
             )
-            # A plan is above the goal, or not below what was proven of the others (up to HiGHS' tolerance).
-            proven = min(choice.lower_bound * (1 - 1e-6), goal * (1 + 1e-6))
-            watch.update(lower_bound=min(round_up(proven, step), price))
+            self._learn(choice, goal)
             if choice.paths:
-                self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
                 return

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import pulp
 from ortools.sat.python import cp_model
 
+from solver import cp_sat
 from solver.compact import Kept, solve_compact, what_can_matter
 from solver.facilities import (
     Facilities,
@@ -37,7 +37,6 @@ from solver.steps import common_step
 
 # CP-SAT knows whole numbers alone: loads and capacities in parts of the largest load.
 PARTS = 1_000_000
-POLL_S = 0.05
 Solve = Callable[[Facilities, Watch, int, int], OneStageAnswer]
 
 
@@ -97,20 +96,10 @@ def _cp_sat(program: Facilities, watch: Watch, threads: int, seed: int) -> OneSt
     model = _CpModel(program, what_can_matter(program, [], math.inf), step)
     if watch.limit is not None:
         return _ended(program, None, 0.0, watch)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = threads
-    solver.parameters.random_seed = seed
-    if math.isfinite(watch.remaining_s):
-        solver.parameters.max_time_in_seconds = max(0.01, watch.remaining_s)
-    with ThreadPoolExecutor(1) as pool:
-        solving = pool.submit(solver.solve, model.model, _Listener(watch, step))
-        while not solving.done():
-            wait([solving], timeout=POLL_S)
-            watch.update()
-            # More than once: a stop that comes before the search began is not heard.
-            if watch.limit is not None:
-                solver.stop_search()
-    status, _ = status_of(CP_SAT, solver.status_name(solving.result()), has_answer=True)
+    solver, word = cp_sat.search(
+        model.model, watch, threads=threads, seed=seed, listener=_Listener(watch, step)
+    )
+    status, _ = status_of(CP_SAT, word, has_answer=True)
     found = model.patterns(solver) if status in (Status.OPTIMAL, Status.FEASIBLE) else None
     return _ended(program, found, 0.0, watch)
 

@@ -51,6 +51,31 @@ def quiet() -> highspy.Highs:
     return highs
 
 
+def linear(
+    *,
+    cost: Floats,
+    upper: Floats,
+    rows: sparse.csc_matrix,
+    row_lower: Floats,
+    row_upper: Floats,
+    tolerance: float = 1e-7,
+) -> highspy.Highs:
+    """The solver after a small linear program over columns from 0 to `upper`; rows are kept to `tolerance`."""
+    highs = quiet()
+    highs.setOptionValue("primal_feasibility_tolerance", tolerance)
+    program = highspy.HighsLp()
+    program.num_row_, program.num_col_ = rows.shape
+    program.col_cost_, program.col_lower_, program.col_upper_ = cost, np.zeros(len(cost)), upper
+    program.row_lower_, program.row_upper_ = row_lower, row_upper
+    matrix = program.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kColwise
+    matrix.num_row_, matrix.num_col_ = rows.shape
+    matrix.start_, matrix.index_, matrix.value_ = rows.indptr, rows.indices, rows.data
+    highs.passModel(program)
+    highs.run()
+    return highs
+
+
 def run(highs: highspy.Highs, watch: Watch, looks: int | None = None) -> bool:
     """Run until done or until the watch says stop; False when HiGHS did not listen and was left behind, or
     one left behind before did not end in time for this run to begin.

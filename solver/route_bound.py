@@ -157,7 +157,7 @@ class RouteBound:
             prices[:, arcs] = np.where(needs > here, np.minimum(needs, most), lowered)
             routing = graph.routing(prices, arcs, exact=True)
         unpaid = np.zeros(len(graph.tail))
-        unpaid[arcs] = np.maximum(0.0, graph.price[arcs] - _knapsacks(prices[:, arcs], graph, arcs))
+        unpaid[arcs] = np.maximum(0.0, graph.price[arcs] - knapsacks(prices[:, arcs], graph, arcs))
         best = Lean(value=float(routing.distances.sum()) * (1 - SINGLE / 10), unpaid=unpaid)
         self._lean = (self.value, best)
         return best
@@ -198,7 +198,7 @@ class RouteBound:
         active[ascent.arcs] = True
         rest = self.alive[~active[self.alive]]
         missing = self._needs(over_active, rest, goal)
-        short = _knapsacks(missing, graph, rest) / graph.price[rest] - 1
+        short = knapsacks(missing, graph, rest) / graph.price[rest] - 1
         found = self._short(over_active, rest, missing, short)
         prices = own.copy()
         prices[:, rest] = before[:, rest]
@@ -254,7 +254,7 @@ class RouteBound:
 
     def _shared(self, needs: Floats, arcs: Indices) -> Floats:
         """[K, arcs]: the arcs' prices shared in proportion to the needs."""
-        earned = _knapsacks(needs, self.graph, arcs)
+        earned = knapsacks(needs, self.graph, arcs)
         shared: Floats = needs * np.where(earned > 0, self.graph.price[arcs] / np.maximum(earned, 1e-300), 0)
         return shared
 
@@ -263,7 +263,7 @@ class RouteBound:
         if not np.isfinite(watch.objective):
             return
         cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
-        paid = _knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
+        paid = knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
         unpaid = self.graph.price[self.alive] - paid
         using = float(routing.distances.sum()) * (1 - SINGLE) + unpaid
         self.at_least[self.alive] = np.maximum(self.at_least[self.alive], using)
@@ -275,7 +275,7 @@ class RouteBound:
                 self._ascent.leave_out(gone)
 
 
-def _knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:
+def knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:
     """[arcs]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1."""
     load = graph.load[:, None]
     order = np.argsort(-gains / load, axis=0, kind="stable")

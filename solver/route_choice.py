@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from solver.highs import integer_search, quiet
+from solver.highs import integer_search, linear
 from solver.outcome import Watch
 from solver.route_bound import RouteBound, RoutePath
 from solver.route_graph import RouteGraph
@@ -129,10 +129,20 @@ def share_out(
     parts = _parts(graph, paths, arcs, table, found.values[: len(arcs)] + room)
     if parts is None:
         return Choice(paths=(), lower_bound=proven)
-    return Choice(
-        paths=tuple((path, part) for path, part in zip(paths, parts.tolist(), strict=True) if part > 0),
-        lower_bound=proven,
-    )
+    return _chosen(paths, parts, proven)
+
+
+def shared_over(
+    graph: RouteGraph, paths: Sequence[RoutePath], arcs: Indices, instances: Floats
+) -> Choice | None:
+    """All classes shared out among these paths over so many instances [arcs]; None where they cannot be."""
+    table, _ = _rows(graph, paths, arcs, np.ones(len(arcs), dtype=bool))
+    if len({path.k for path in paths}) < len(graph.load):
+        return None
+    parts = _parts(graph, paths, arcs, table, instances)
+    if parts is None:
+        return None
+    return _chosen(paths, parts, 0.0)
 
 
 def instances_for(load: Floats, capacity: Floats) -> Floats:
@@ -238,6 +248,11 @@ def _rows(
     return table, len(pairs)
 
 
+def _chosen(paths: Sequence[RoutePath], parts: Floats, proven: float) -> Choice:
+    taken = tuple((path, part) for path, part in zip(paths, parts.tolist(), strict=True) if part > 0)
+    return Choice(paths=taken, lower_bound=proven)
+
+
 def _parts(
     graph: RouteGraph,
     paths: Sequence[RoutePath],
@@ -251,21 +266,15 @@ def _parts(
     """
     classes, many = len(graph.load), len(arcs)
     rows = sparse.csc_matrix(table[: classes + many, many:])
-    highs = quiet()
-    highs.setOptionValue("primal_feasibility_tolerance", 1e-10)
-    program = highspy.HighsLp()
-    program.num_row_, program.num_col_ = rows.shape
-    # Whoever is split is split little: long paths are avoided, and a corner has few parts anyway.
-    program.col_cost_ = np.array([float(len(path.arcs)) for path in paths])
-    program.col_lower_, program.col_upper_ = np.zeros(len(paths)), np.ones(len(paths))
-    program.row_lower_ = np.concatenate([np.ones(classes), np.full(many, -highspy.kHighsInf)])
-    program.row_upper_ = np.concatenate([np.ones(classes), instances])
-    matrix = program.a_matrix_
-    matrix.format_ = highspy.MatrixFormat.kColwise
-    matrix.num_row_, matrix.num_col_ = rows.shape
-    matrix.start_, matrix.index_, matrix.value_ = rows.indptr, rows.indices, rows.data
-    highs.passModel(program)
-    highs.run()
+    highs = linear(
+        # Whoever is split is split little: long paths are avoided, and a corner has few parts anyway.
+        cost=np.array([float(len(path.arcs)) for path in paths]),
+        upper=np.ones(len(paths)),
+        rows=rows,
+        row_lower=np.concatenate([np.ones(classes), np.full(many, -highspy.kHighsInf)]),
+        row_upper=np.concatenate([np.ones(classes), instances]),
+        tolerance=1e-10,
+    )
     if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
     parts = np.array(highs.getSolution().col_value)
