@@ -60,7 +60,7 @@ def linear(
     row_upper: Floats,
     tolerance: float = 1e-7,
 ) -> highspy.Highs:
-    """The solver after a small linear program over columns from 0 to `upper`; rows are kept to `tolerance`."""
+    """The solver after a small linear program, columns from 0 to `upper`, rows kept to `tolerance`."""
     highs = quiet()
     highs.setOptionValue("primal_feasibility_tolerance", tolerance)
     program = highspy.HighsLp()
