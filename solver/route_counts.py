@@ -19,6 +19,7 @@ arcs the master takes too long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,12 +95,12 @@ class RouteCounts:
             if word not in ("OPTIMAL", "FEASIBLE"):
                 return nothing
             counts = np.array([solver.value(count) for count in master.counts], dtype=np.float64)
-            choice = self._served(master, counts)
+            choice = self._served(master, counts, lambda: watch.over or watch.elapsed_s > until_s)
             if choice is not None:
                 return choice
         return nothing
 
-    def _served(self, master: _Master, counts: Floats) -> Choice | None:
+    def _served(self, master: _Master, counts: Floats, over: Callable[[], bool]) -> Choice | None:
         """A plan with these instances; None where there is none, and the master has been told why.
 
         Where that could not be told, nothing is chosen and nothing proven.
@@ -116,7 +117,9 @@ class RouteCounts:
         told = False
         for worth in (graph.load, np.ones(len(graph.load))):
             lack = missed(graph, paths, arcs, instances, worth)
-            for row in missed_rows(graph, master.arcs, lack, self._generator) if lack is not None else []:
+            if lack is None:
+                continue
+            for row in missed_rows(graph, master.arcs, lack, self._generator, over):
                 if np.ceil(row[master.arcs] * PARTS - EPSILON) @ counts < PARTS - 1:
                     master.add(row)
                     self._rows.append(row)

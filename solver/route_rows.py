@@ -17,7 +17,7 @@ carry Σ_S q_k, and each instance no more than its capacity or what those of S b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import highspy
@@ -120,11 +120,12 @@ def missed(
 
 
 def missed_rows(
-    graph: RouteGraph, among: Indices, lack: Missed, generator: np.random.Generator
+    graph: RouteGraph, among: Indices, lack: Missed, generator: np.random.Generator, over: Callable[[], bool]
 ) -> list[Floats]:
     """[E] each: two rows that the instances break, for plans over the arcs `among`; other arcs count 1.
 
-    The first is worth more. Time is in ticks there, so that it may be kept where a path is nearly in time.
+    The first is worth more, unless it is `over` soon. Time is in ticks there, so that the instances may keep
+    it where a path is nearly in time.
     """
     there, payers = lack.arcs, lack.most > TINY
     others = np.setdiff1d(among, there)
@@ -135,13 +136,16 @@ def missed_rows(
     prices = np.where(graph.able, prices, 0.0)
     plain = _row(graph, among, knapsacks(prices[:, among], graph, among) / lack.most.sum())
     plain[others] = 1.0
-    layers = np.arange(graph.depth)
+    # Every arc is over the layer that it begins with.
+    layers = np.unique(graph.tail[others])
     generator.shuffle(layers)
     for layer in layers.tolist():
-        over = others[(graph.tail[others] <= layer) & (graph.head[others] > layer)]
-        around = graph.routing(prices, among, exact=True).without(over)
+        if over():
+            break
+        across = others[(graph.tail[others] <= layer) & (graph.head[others] > layer)]
+        around = graph.routing(prices, among, exact=True).without(across)
         needed = np.maximum(0.0, lack.most[:, None] - around)
-        prices[:, over] = np.minimum(prices[:, over], np.where(np.isfinite(around), needed, 0.0))
+        prices[:, across] = np.minimum(prices[:, across], np.where(np.isfinite(around), needed, 0.0))
     reached = graph.routing(prices, among, exact=True).distances
     pays = float(np.where(payers, np.minimum(lack.most, reached), 0.0).sum())
     if pays <= 0:

@@ -65,8 +65,9 @@ def test_every_plan_keeps_the_rows_known_from_the_beginning(seed: int) -> None:
         assert min(float(row @ counts) for row in rows) >= 1 - 1e-6
 
 
+@pytest.mark.parametrize("hurried", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rows_cut_off_what_lacks_something_and_no_plan(seed: int) -> None:
+def test_rows_cut_off_what_lacks_something_and_no_plan(seed: int, hurried: bool) -> None:
     bound = bound_of(seed, fragments=6)
     graph, rng = bound.graph, np.random.default_rng(seed)
     plans, cut = some_counts(bound, seed), 0
@@ -80,7 +81,7 @@ def test_rows_cut_off_what_lacks_something_and_no_plan(seed: int) -> None:
             lack = missed(graph, paths, arcs, fewer[arcs], graph.load)
             if lack is None:
                 continue
-            rows = missed_rows(graph, graph.everything, lack, rng)
+            rows = missed_rows(graph, graph.everything, lack, rng, lambda: hurried)
             assert min(float(row @ fewer) for row in rows) < 1 - 1e-9
             cut += 1
             for plan in plans:
