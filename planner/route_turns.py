@@ -1,6 +1,7 @@
-"""Program 5.3 of one model by turns: its bound, parts of a plan solved again, a choice among routes.
+"""Program 5.3 of one model by turns: its bound, instances alone, parts of a plan again, a choice of routes.
 
-The mathematics is in `solver.route_bound`, `solver.route_repairs` and `solver.route_choice`.
+The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.route_repairs` and
+`solver.route_choice`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class RouteTurns:
         """`keep` is told of every better draft; `watch_for` gives a watch for so many seconds."""
         self.part, self.settings, self.bound, self.best = part, settings, bound, best
         self.keep, self.watch, self.watch_for = keep, watch, watch_for
-        # What was chosen for already: goals, and how good the prices were.
+        # What was counted and chosen for already: goals, and how good the prices were.
+        self._counted: set[tuple[float, float]] = set()
         self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
@@ -111,6 +113,9 @@ class RouteTurns:
         watch.update(phase="counting instances")
         while step > 0 and not watch.over:
             goal = watch.lower_bound + 0.5 * step
+            if (goal, self.bound.value) in self._counted:
+                return
+            self._counted.add((goal, self.bound.value))
             choice = self.counts.decide(goal, watch, time_limit_s=until_s - watch.elapsed_s)
             if not self._learn(choice, goal):
                 return
