@@ -81,18 +81,26 @@ class SimulationSettings:
 class Spread:
     """How execution times lie around their mean: in `part` of all cases as `beside`, else as `alone`.
 
-    Both are points of a distribution's inverse: (fraction of all cases, factor), growing in both.
+    Both are points of a distribution's inverse: (fraction of all cases, factor), growing in both. What the
+    way into a stage takes varies, however long the stage is: `around_ms`, (fraction, ms), comes on top.
     """
 
     alone: tuple[tuple[float, float], ...]
     beside: tuple[tuple[float, float], ...] = ()
     part: float = 0.0
+    around_ms: tuple[tuple[float, float], ...] = ()
 
     def draw(self, random: np.random.Generator, count: int) -> Floats:
         """So many factors."""
         which, at = random.random(count), random.random(count)
         factors = _at(self.alone, at)
         return np.where(which < self.part, _at(self.beside, at), factors) if self.beside else factors
+
+    def draw_around_ms(self, random: np.random.Generator, count: int) -> Floats:
+        """So many times that come on top; 0 on average."""
+        if not self.around_ms:
+            return np.zeros(count)
+        return _at(self.around_ms, random.random(count))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +165,7 @@ def serve(
         if not chosen:
             continue
         requests = [arriving[place][2] for _, _, place in chosen]
-        factor = noise.next() * slower[bisect.bisect_right(changes, now)]
+        factor = noise.next(server.exec_ms[len(chosen)]) * slower[bisect.bisect_right(changes, now)]
         if server.leaving is None:
             duration = server.exec_ms[len(chosen)] * factor
             took, gone = [duration] * len(chosen), [False] * len(chosen)
@@ -229,17 +237,21 @@ class _Noise:
         self._sigma = math.sqrt(math.log1p(cv * cv))
         self._spread = spread
         self._random = random
-        self._drawn: list[float] = []
+        self._drawn: list[tuple[float, float]] = []
 
-    def next(self) -> float:
+    def next(self, exec_ms: float) -> float:
+        """How many times as long as on average, which is `exec_ms`."""
         if self._sigma == 0 and self._spread is None:
             return 1.0
         if not self._drawn:
-            drawn = self._random.lognormal(-(self._sigma**2) / 2, self._sigma, 1000)
+            factors = self._random.lognormal(-(self._sigma**2) / 2, self._sigma, 1000)
+            around_ms = np.zeros(1000)
             if self._spread is not None:
-                drawn *= self._spread.draw(self._random, 1000)
-            self._drawn = drawn.tolist()
-        return self._drawn.pop()
+                factors *= self._spread.draw(self._random, 1000)
+                around_ms = self._spread.draw_around_ms(self._random, 1000)
+            self._drawn = list(zip(factors.tolist(), around_ms.tolist(), strict=True))
+        factor, more_ms = self._drawn.pop()
+        return max(0.0, factor + more_ms / exec_ms) if exec_ms > 0 else factor
 
 
 def _at(points: Sequence[tuple[float, float]], fractions: Floats) -> Floats:

@@ -116,6 +116,7 @@ def profile_of(
             "disturbed_pct": round(max(disturbed_pct), 1),
             "beyond_layers_ms": round(whole["beyond_layers_ms"], 6),
             "beyond_layers_error_ms": round(whole["beyond_layers_error_ms"], 6),
+            **_around_of(whole.get("beyond_layers_around_ms", ())),
             "additivity_error_pct": round(whole["additivity_error_pct"], 2),
             "faster_batches": int((faster_pct > 0).sum()),
             "faster_batches_pct": round(float(faster_pct.max(initial=0.0)), 1),
@@ -163,10 +164,22 @@ def spread_of(cells: Collection[Cell]) -> dict[str, Any]:
     ]
     if not factors:
         return {}
-    found = np.quantile(factors, np.array(_SPREAD_AT) / 100.0)
-    return {
-        "spread": {f"{at:g}": round(float(factor), 4) for at, factor in zip(_SPREAD_AT, found, strict=True)}
-    }
+    return {"spread": _points_of(factors)}
+
+
+def _around_of(around_ms: Sequence[float]) -> dict[str, Any]:
+    """How single stages lie around their mean, whatever their length, as `beyond_layers_spread_ms`.
+
+    Percent of runs → milliseconds of the processor. It is what a rest and a first layer do, and of a short
+    stage at a small share much more than how whole runs scatter.
+    """
+    return {"beyond_layers_spread_ms": _points_of(around_ms)} if len(around_ms) > 1 else {}
+
+
+def _points_of(values: Sequence[float]) -> dict[str, float]:
+    """The distribution's inverse at some percents."""
+    found = np.quantile(values, np.array(_SPREAD_AT) / 100.0)
+    return {f"{at:g}": round(float(value), 4) for at, value in zip(_SPREAD_AT, found, strict=True)}
 
 
 def _scatter_pct(cells: Collection[Cell]) -> float:

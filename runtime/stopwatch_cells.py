@@ -8,7 +8,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scipy.stats import trim_mean
 from scipy.stats.mstats import trimmed_stde
@@ -112,31 +112,44 @@ def whole_of(chain: Chain, course: Course, batch: int, min_runs: int, seconds: f
     context_mb = _cuda_beyond_mb(chain, course, batch) if course.device != "cpu" else 0.0
     course.prepare(1)
     rounds = max(5, min_runs)
-    beyond_layers_s, error_s, additivity_error_pct = (
+    beyond = (
         _beyond_on_cpu(chain, course, rounds, min(_BEYOND_S, 2 * seconds))
         if course.device == "cpu"
         else _beyond_on_gpu(chain, course, rounds)
     )
     return {
-        "additivity_error_pct": additivity_error_pct,
-        "beyond_layers_ms": 1e3 * beyond_layers_s,
-        "beyond_layers_error_ms": 1e3 * error_s,
+        "additivity_error_pct": beyond.additivity_error_pct,
+        "beyond_layers_ms": 1e3 * beyond.mean_s,
+        "beyond_layers_error_ms": 1e3 * beyond.error_s,
+        "beyond_layers_around_ms": [1e3 * around_s for around_s in beyond.around_s],
         "handling_ms": _handling_ms(chain, course.device),
         "context_mb": context_mb,
         "captured": course.captured is not None,
     }
 
 
-def _beyond_on_cpu(
-    chain: Chain, course: Course, least_rounds: int, budget_s: float
-) -> tuple[float, float, float]:
-    """What a stage takes beyond its layers, in seconds of the processor, and the standard error of that.
+class _Beyond(NamedTuple):
+    """What a stage takes beyond its layers, in seconds of the device, and the standard error of that.
+
+    `around_s` is how single stages lie around their mean, and `additivity_error_pct` how far the whole model
+    as one stage is above the sum of its layers, in %.
+    """
+
+    mean_s: float
+    error_s: float
+    additivity_error_pct: float
+    around_s: list[float]
+
+
+def _beyond_on_cpu(chain: Chain, course: Course, least_rounds: int, budget_s: float) -> _Beyond:
+    """Of short stages after a rest, in seconds of the processor.
 
     It may be less than 0 by chance, and counts then as well: were unclear ones taken for none, stages would
-    be too fast on average. Also the whole's part of it, in %.
+    be too fast on average.
     """
     depth = chain.depth
     beyond_s: list[float] = []
+    alone_s: dict[tuple[int, int], list[float]] = {piece: [] for piece in _pieces(depth)}
     pieces_s: list[float] = []
     whole_s: list[float] = []
     layers_s: list[float] = []
@@ -145,12 +158,11 @@ def _beyond_on_cpu(
         # Side by side, so that whatever disturbs one disturbs the other.
         layers = course.run().processor_s
         layers_s.append(sum(layers))
-        rested = [
-            (sum(course.run_rested(*piece).processor_s), sum(layers[slice(*piece)]))
-            for piece in _pieces(depth)
-        ]
-        beyond_s.append(statistics.fmean(alone - within for alone, within in rested))
-        pieces_s.append(statistics.fmean(within for _, within in rested))
+        within = {piece: sum(layers[slice(*piece)]) for piece in alone_s}
+        for piece, found in alone_s.items():
+            found.append(sum(course.run_rested(*piece).processor_s))
+        beyond_s.append(statistics.fmean(found[-1] - within[piece] for piece, found in alone_s.items()))
+        pieces_s.append(statistics.fmean(within.values()))
         if len(whole_s) < least_rounds:
             whole_s.append(sum(course.run_rested(0, depth).processor_s) - layers_s[-1])
         if len(beyond_s) < least_rounds:
@@ -164,7 +176,8 @@ def _beyond_on_cpu(
             or time.perf_counter() - began > budget_s
         ):
             error_pct = 100.0 * statistics.median(whole_s) / statistics.median(layers_s)
-            return float(trim_mean(beyond_s, 0.1)), error_s, error_pct
+            around_s = [once - statistics.fmean(found) for found in alone_s.values() for once in found]
+            return _Beyond(float(trim_mean(beyond_s, 0.1)), error_s, error_pct, around_s)
 
 
 def _pieces(depth: int) -> list[tuple[int, int]]:
@@ -174,8 +187,8 @@ def _pieces(depth: int) -> list[tuple[int, int]]:
     return [(start, min(depth, start + length)) for start in starts]
 
 
-def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, float, float]:
-    """As on a CPU, of the whole model as one stage, which is all a CUDA graph can differ by."""
+def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> _Beyond:
+    """Of the whole model as one stage, which is all a CUDA graph can differ by."""
     whole = _whole_stage(chain, course)
     layers_s, beyond_s = [], []
     for _ in range(rounds):
@@ -183,7 +196,7 @@ def _beyond_on_gpu(chain: Chain, course: Course, rounds: int) -> tuple[float, fl
         beyond_s.append(_timed(whole, course.device) - layers_s[-1])
     middle_s = statistics.median(beyond_s)
     error_s = statistics.stdev(beyond_s) / math.sqrt(len(beyond_s))
-    return middle_s, error_s, 100.0 * middle_s / statistics.median(layers_s)
+    return _Beyond(middle_s, error_s, 100.0 * middle_s / statistics.median(layers_s), [])
 
 
 def _whole_stage(chain: Chain, course: Course) -> Callable[[], object]:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from api.bench import chance, comparing, driving, report
-from api.bench.speed import Speed, slowness, waver
+from api.bench.speed import Rehearsed, Speed, waver
 from planner import formats
 from planner.arrivals import Arrivals
 from planner.plan import Plan
@@ -26,6 +26,7 @@ from planner.problem import PlanSettings
 from planner.profile import Profile
 from planner.simulation import replay
 from planner.simulation_queue import SimulationSettings
+from planner.simulation_server import server_of
 from planner.workload import Fragment, Workload
 from tests.profiles import make_profile, make_workload
 from tests.runtime.cluster import wait_for
@@ -146,16 +147,52 @@ def test_what_is_slower_than_simulated_is_said_to_be(planned: tuple[Plan, Worklo
     assert found["observed"]["on_time_fraction"] < found["simulated"]["on_time_fraction"]
 
 
-def test_a_slower_processor_is_told_to_the_simulation(planned: tuple[Plan, Workload]) -> None:
+def test_what_rehearsals_take_is_told_to_the_simulation(planned: tuple[Plan, Workload]) -> None:
+    first = replace(planned[0].stages[0], batch=2)
+    plan = replace(planned[0], stages=(first, *planned[0].stages[1:]))
+    others = [stage.id for stage in plan.stages[1:]]
+    # Two batches of one and one of two, of which each of its requests tells.
+    told = [[first.id, 0.5, ms, batch] for ms, batch in ((10.0, 1), (14.0, 1), (30.0, 2), (30.0, 2))]
+    records = [[0.0, 200, 20.0, 20.0, [visit]] for visit in told]
+    visits = comparing.batches([{"clients": [{"records": some}]} for some in (records[:1], records[1:])])
+    assert visits == {first.id: [(10.0, 1), (14.0, 1), (30.0, 2)]}
+    visits = {first.id: 5 * visits[first.id]}
+
+    def slower(profile: Profile, then_ms: float | None, now_ms: float | None) -> dict[str, float]:
+        return Rehearsed(visits=visits, then_ms=then_ms, now_ms=now_ms).slowness(plan, [profile], {})
+
+    one_ms, two_ms = server_of(first, NET, SimulationSettings(batch_time="between")).exec_ms[1:3]
+    rehearsed = 54.0 / (2 * one_ms + two_ms)
     profiled = replace(NET, measured={"yardstick_ms": 0.1})
-    slower = slowness([profiled, replace(NET, model="another")], 0.125)
-    assert slower == {NET.model: pytest.approx(1.25)}
-    assert slowness([profiled], None) == slowness([replace(NET, measured={"yardstick_ms": "?"})], 0.1) == {}
-    result = as_simulated(*planned)
-    found = comparing.compare(
-        *planned, [NET], result, arrivals="poisson", seconds=20, hop=HOP_MS, seed=0, slowness=slower
+    # Since the rehearsals the processor has become a tenth slower, since the profile a quarter.
+    assert slower(profiled, 0.125 / 1.1, 0.125) == pytest.approx(
+        {first.id: 1.1 * rehearsed} | dict.fromkeys(others, 1.25)
     )
-    assert found["slower_pct"] == {NET.model: 25.0}
+    odd = replace(NET, measured={"yardstick_ms": "?"})
+    for profile, then_ms, now_ms in ((NET, 0.1, 0.1), (profiled, None, None), (odd, None, 0.1)):
+        assert slower(profile, then_ms, now_ms) == {first.id: pytest.approx(rehearsed)}
+    # Neighbours slowed the rehearsals down as well, and are not counted twice.
+    beside = replace(NET, measured={"neighbour": {"batch": 1, "slower_pct": {"50": 50.0}}})
+    found = Rehearsed(visits=visits).slowness(plan, [beside], {first.id: 1.0})
+    assert found == {first.id: pytest.approx(rehearsed / 1.5)}
+    # Who leaves early is in no time; and of a few batches the time is chance.
+    early = replace(plan, stages=(replace(first, exits=(first.start + 1,)),))
+    assert Rehearsed(visits=visits).slowness(early, [NET], {}) == {}
+    assert Rehearsed(visits={first.id: [(10.0, 1)]}).slowness(plan, [NET], {}) == {}
+
+
+def test_stages_that_have_become_slower_are_simulated_so(planned: tuple[Plan, Workload]) -> None:
+    result = as_simulated(*planned)
+    took = {
+        stage.id: [(1.25 * server_of(stage, NET, SimulationSettings(batch_time="between")).exec_ms[1], 1)]
+        * 20
+        for stage in planned[0].stages
+    }
+    rehearsed = Rehearsed(visits=took)
+    found = comparing.compare(
+        *planned, [NET], result, arrivals="poisson", seconds=20, hop=HOP_MS, seed=0, rehearsed=rehearsed
+    )
+    assert found["slower_pct"] == dict.fromkeys(took, 25.0)
     assert found["p99_off_pct"] > 15
     for before, stage in zip(compared(planned, result)["stages"], found["stages"], strict=True):
         if stage["batch"] == 1:
@@ -349,6 +386,7 @@ def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) ->
     assert paced["requests"] == 80
     for run in (paced, recorded):
         assert run["requests"] > 30
+        assert set(run["slower_pct"]) == {stage.id for stage in plan.stages}
         assert run["observed"]["wrong"] == run["observed"]["errors"] == 0
         assert run["observed"]["on_time_fraction"] > 0.9
         assert 0 <= run["others_busy_pct"] <= 100

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -49,13 +48,14 @@ def bench(
 ) -> None:
     """Serve a plan, send its requests, and lay observed beside simulated beside planned.
 
-    First come single requests, which show what a hop costs on this machine; then each kind of arrivals, at
-    the planned rates. Every answer is compared with the whole model's. Exit code 1 when an answer is
-    wrong, or fewer requests were on time than asked where the simulation says that they can be.
+    First come single requests, which show what a hop costs on this machine; then each kind of arrivals at the
+    planned rates, between short rehearsals, which show how long executions take now. Every answer is compared
+    with the whole model's. Exit code 1 when an answer is wrong, or fewer requests were on time than asked
+    where the simulation says that they can be.
     """
     from api.bench import comparing, driving, report
-    from api.bench.quiet import Others
-    from api.bench.speed import Speed, slowness, waver
+    from api.bench.rounds import Rounds
+    from api.bench.speed import Speed
     from api.client import ClientError
     from api.demo import system
     from api.processes import ProcessError, family
@@ -95,12 +95,13 @@ def bench(
                 else:
                     driving.serves(gateway)
                     address = gateway
-                single = driving.one_at_a_time(made, demand)
-                last_s = max((float(times[-1]) for times in single.values()), default=0.0)
-                lonely = driving.send(
-                    members, address, demand, single, seconds=last_s + 0.5, name="single", show=show
+                # How fast another machine is, nobody here can say; and a yardstick that was not laid beside
+                # a model says nothing of it.
+                measured = all("yardstick_ms" in item.measured for item in profiles)
+                speed = opened.enter_context(closing(Speed())) if gateway is None and measured else None
+                rounds = Rounds(
+                    made, demand, profiles, members=members, gateway=address, speed=speed, show=show
                 )
-                hop = comparing.hop_ms(lonely)
                 found: dict[str, Any] = {
                     "format": comparing.FORMAT,
                     "plan": formats.digest(made),
@@ -109,46 +110,26 @@ def bench(
                     "share": made.objective.share,
                     "machine": {"processor": platform.processor(), "cores": os.cpu_count()},
                     "asked_on_time_fraction": on_time,
-                    "hop_ms": round(hop, 3),
+                    "hop_ms": round(rounds.hop_ms, 3),
                     "runs": [],
                 }
-                # How fast another machine is, nobody here can say.
-                speed = opened.enter_context(closing(Speed())) if gateway is None else None
                 firsts: dict[str, int] = {}
                 alike: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
                 for number, kind in enumerate(kinds):
-                    others = Others()
-                    times = driving.schedule(made, demand, kind, seconds=seconds, seed=seed)
-                    result = driving.send(
-                        members, address, demand, times, seconds=seconds, name=f"load-{number}", show=show
-                    )
-                    busy_pct = round(others.busy_pct(), 1)
-                    began_s = float(result["began_s"])
-                    yardstick = speed.between(began_s, began_s + seconds) if speed is not None else []
-                    mean_ms = statistics.fmean(ms for _, ms in yardstick) if yardstick else None
-                    name = kind.source or kind.kind
-                    compared = comparing.compare(
-                        made,
-                        demand,
-                        profiles,
-                        result,
-                        arrivals=name,
-                        seconds=seconds,
-                        hop=hop,
-                        seed=seed,
-                        slowness=slowness(profiles, mean_ms),
-                        waver=waver(yardstick),
-                    )
-                    found["runs"].append({"others_busy_pct": busy_pct} | compared)
+                    result, compared = rounds.run(kind, seconds=seconds, seed=seed)
+                    name = compared["arrivals"]
+                    found["runs"].append(compared)
                     alike.setdefault(name, []).append((result, compared))
                     firsts.setdefault(name, number)
                     if firsts[name] != number:
                         off_pct = comparing.repeated(found["runs"][firsts[name]], compared)
-                        found["runs"][-1]["repeats"] = {"run": firsts[name], "p99_off_pct": off_pct}
+                        compared["repeats"] = {"run": firsts[name], "p99_off_pct": off_pct}
             found["judged"] = [comparing.together(*zip(*runs, strict=True)) for runs in alike.values()]
             if output is not None:
                 formats.write_bytes((json.dumps(found, indent=1, allow_nan=False) + "\n").encode(), output)
-            report.console.print(f"a hop from the gateway to a free worker and back takes {hop:.2f} ms here")
+            report.console.print(
+                f"a hop from the gateway to a free worker and back takes {rounds.hop_ms:.2f} ms here"
+            )
             report.doubts(profiles)
             for run in found["runs"]:
                 report.show(run)

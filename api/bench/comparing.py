@@ -6,7 +6,8 @@ speaks of, and its wait and execution in each stage. `client_…` figures are th
 *Simulated* is a replay of the plan with the very arrivals that were observed, by the profile's execution
 times, those of smaller batches interpolated, and with what a rest is worth to a worker. What a hop from the
 gateway to a worker and back costs is measured first, by single requests, and given to the simulation; and so
-is how fast the processor was meanwhile, half second by half second, by a yardstick.
+is how much longer executions take now than profiled, by rehearsals before and after, and how fast the
+processor was meanwhile, half second by half second, by a yardstick.
 
 *Planned* is the plan's own: a fragment's worst time by law 2, a stage's execution at its full batch.
 
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.bench import chance
+from api.bench.speed import Rehearsed
 from planner.plan import Plan
 from planner.profile import Profile
 from planner.simulation import Replay, replay
@@ -58,6 +60,20 @@ def hop_ms(result: Mapping[str, Any]) -> float:
     """What a request waits in a stage whose worker is free: the way there and back. From single requests."""
     waits = [visit.wait_ms for visits in _visits(result).values() for visit in visits]
     return statistics.median(waits) if waits else 0.0
+
+
+def batches(results: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, int]]]:
+    """What each stage took for its batches: (ms, batch), by its id."""
+    found: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for result in results:
+        for stage, visits in _visits(result).items():
+            told: dict[tuple[float, int], int] = defaultdict(int)
+            for visit in visits:
+                told[visit.exec_ms, visit.batch] += 1
+            # Each request tells of its whole batch.
+            for (exec_ms, batch), times in told.items():
+                found[stage] += [(exec_ms, batch)] * math.ceil(times / batch)
+    return dict(found)
 
 
 def beside(plan: Plan, workload: Workload, profiles: Sequence[Profile], run: Replay) -> dict[str, float]:
@@ -116,15 +132,15 @@ def compare(
     seconds: float,
     hop: float,
     seed: int,
-    slowness: Mapping[str, float] | None = None,
+    rehearsed: Rehearsed | None = None,
     waver: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any]:
     """Lay one load's result beside the simulation of the same arrivals and beside the plan.
 
-    `slowness` is how many times as long as profiled executions take now, by model, and `waver` from how many
-    ms on they take how many times as long as on average (`api.bench.speed`).
+    `rehearsed` is what executions took in other loads around this one, and `waver` from how many ms on they
+    take how many times as long as on average (`api.bench.speed`).
     """
-    slowness = slowness or {}
+    rehearsed = rehearsed or Rehearsed(visits={})
     came: dict[str, Floats] = {
         client["fragment"]: np.array(sorted(record[0] for record in client["records"]))
         for client in result["clients"]
@@ -134,13 +150,15 @@ def compare(
         batch_time="between",
         rested=True,
         scatter=True,
-        slowness={stage.id: slowness.get(stage.model, 1.0) for stage in plan.stages},
+        slowness=rehearsed.slowness(plan, profiles, {}),
         waver=waver,
         network_ms=hop,
         copy_ms=hop,
     )
     lonely = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
-    settings = replace(settings, beside=beside(plan, workload, profiles, lonely))
+    busy = beside(plan, workload, profiles, lonely)
+    slowness = rehearsed.slowness(plan, profiles, busy)
+    settings = replace(settings, beside=busy, slowness=slowness)
     requests = sum(map(len, came.values()))
     replays = max(1, min(_MOST_REPLAYS, _REPLAYED_REQUESTS // max(1, requests)))
     runs = [
@@ -180,7 +198,7 @@ def compare(
             "dropped": round(float(np.isnan(latency).sum() / replays), 1),
             "replays": replays,
         },
-        "slower_pct": {model: round(100.0 * (times - 1.0), 1) for model, times in slowness.items()},
+        "slower_pct": {stage: round(100.0 * (times - 1.0), 1) for stage, times in slowness.items()},
         "waver": [list(change) for change in waver],
         "p99_off_pct": _off_pct(simulated_p99, observed_p99),
         "p99_within_fragments": sum(item["p99_within"] is True for item in fragments),

@@ -41,11 +41,9 @@ def show(found: Mapping[str, Any]) -> None:
             "observed here is theirs as well",
             style="yellow",
         )
-    for model, pct in found["slower_pct"].items():
-        console.print(
-            f"the processor was {abs(pct):.0f} % {'slower' if pct > 0 else 'faster'} than when {model} was "
-            "profiled; the simulation knows that"
-        )
+    if found["slower_pct"]:
+        told = ", ".join(f"{stage} {_off(pct)}" for stage, pct in found["slower_pct"].items())
+        console.print(f"in rehearsals stages took, against their profiles: {told}; the simulation knows that")
     overall = Table("", "on time", "p50", "p99", "dropped", "refused", "failed", "wrong")
     overall.add_row(
         "simulated",

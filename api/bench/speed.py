@@ -1,24 +1,33 @@
 """How fast this machine's processor is while something is measured on it.
 
-By a yardstick (`python -m runtime.yardstick`, a third of a percent of a core): profiles say how long it took
-when they were measured (`measured.yardstick_ms`). It knows nothing of the requests.
+By rehearsals, other loads shortly before and after, in which each stage's layers feel what they feel of it;
+and from these on by a yardstick (`python -m runtime.yardstick`, a third of a percent of a core), of which
+profiles say how long it took when they were measured (`measured.yardstick_ms`). Neither knows anything of
+the requests that are simulated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from planner.plan import Plan
 from planner.profile import Profile
+from planner.simulation_queue import SimulationSettings
+from planner.simulation_server import server_of
 
 _EVERY_S = 0.1
 # So many are one: single ones are disturbed now and then.
 _TOGETHER = 5
+# What fewer batches took is chance.
+_LEAST_VISITS = 10
 
 
 class Speed:
@@ -68,11 +77,42 @@ def waver(yardstick: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return [(round(1000 * at_s, 1), round(ms / mean_ms, 4)) for at_s, ms in yardstick]
 
 
-def slowness(profiles: Sequence[Profile], yardstick_ms: float | None) -> dict[str, float]:
-    """By model, how many times as long as profiled executions take now; without what is not known."""
-    found = {}
-    for profile in profiles:
-        profiled_ms = profile.measured.get("yardstick_ms")
-        if yardstick_ms and isinstance(profiled_ms, int | float) and profiled_ms > 0:
-            found[profile.model] = yardstick_ms / profiled_ms
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """What executions took in other loads, shortly before and after the one that is simulated.
+
+    `visits` are a stage's (ms, batch), each batch once; the yardstick took `then_ms` meanwhile and takes
+    `now_ms` now, None where nobody knows.
+    """
+
+    visits: Mapping[str, Sequence[tuple[float, int]]]
+    then_ms: float | None = None
+    now_ms: float | None = None
+
+    def slowness(
+        self, plan: Plan, profiles: Sequence[Profile], beside: Mapping[str, float]
+    ) -> dict[str, float]:
+        """By stage, how many times as long as simulated executions take now; without what is not known.
+
+        Simulated beside neighbours that are busy for that part of the time (`planner.simulation_queue`).
+        No yardstick is slowed down just as a stage's layers are, but they are; from then to now the yardstick
+        tells. Where a stage had too few batches, or has exits, by which some of a batch leave, it tells all
+        since the profile was measured.
+        """
+        known = {(profile.model, profile.gpu): profile for profile in profiles}
+        since = self.now_ms / self.then_ms if self.now_ms and self.then_ms else 1.0
+        settings = SimulationSettings(batch_time="between", beside=beside)
+        found = {}
+        for stage in plan.stages:
+            profile = known[stage.model, stage.gpu]
+            visits = self.visits.get(stage.id, ())
+            profiled_ms = profile.measured.get("yardstick_ms")
+            if len(visits) >= _LEAST_VISITS and not stage.exits:
+                expected_ms = server_of(stage, profile, settings).exec_ms
+                # A request larger than a stage's batch is run in several.
+                seen = [(ms, expected_ms[batch]) for ms, batch in visits if batch <= stage.batch]
+                took_ms, simulated_ms = (math.fsum(each) for each in zip(*seen, strict=True))
+                found[stage.id] = since * took_ms / simulated_ms
+            elif self.now_ms and isinstance(profiled_ms, int | float) and profiled_ms > 0:
+                found[stage.id] = self.now_ms / profiled_ms
+        return found

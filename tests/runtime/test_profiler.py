@@ -235,12 +235,11 @@ def test_a_processor_that_slows_down_for_a_while_does_not_change_what_is_measure
 
 def test_what_a_stage_takes_after_a_rest_is_beyond_its_layers() -> None:
     chain = cast(Chain, SimpleNamespace(depth=4))
-    beyond_s, error_s, error_pct = _beyond_on_cpu(
-        chain, cast(Course, Waverer(repeat(1.0), rest_ms=0.3)), 5, 10.0
-    )
-    assert beyond_s == pytest.approx(0.0003)
-    assert error_s == pytest.approx(0, abs=1e-9)
-    assert error_pct == pytest.approx(7.5)
+    found = _beyond_on_cpu(chain, cast(Course, Waverer(repeat(1.0), rest_ms=0.3)), 5, 10.0)
+    assert found.mean_s == pytest.approx(0.0003)
+    assert found.error_s == pytest.approx(0, abs=1e-9)
+    assert found.additivity_error_pct == pytest.approx(7.5)
+    assert found.around_s == pytest.approx([0.0] * len(found.around_s), abs=1e-9)
     for depth in (1, 2, 3, 4, 18, 200):
         assert all(0 <= start < end <= depth for start, end in _pieces(depth))
 
@@ -260,6 +259,10 @@ def test_what_a_stage_takes_beyond_its_layers_is_right_on_average_however_noisy(
     )
     # And it is off by as much as is said.
     assert stdev(beyond_s for beyond_s, _ in found) == pytest.approx(fmean(errors_s), rel=0.2)
+    # How single stages lie around their mean, of 1 ms each.
+    around_s = _beyond_on_cpu(chain, cast(Course, Waverer(noise, rest_ms=0.03)), 60, 10.0).around_s
+    assert fmean(around_s) == pytest.approx(0, abs=1e-9)
+    assert stdev(around_s) == pytest.approx(0.0002, rel=0.2)
     # What is less than nothing by chance is told as it is, and not taken off a stage's time.
     below = profile_from(cells({(1, 50.0): 40.0}), beyond_layers_ms=-0.25)
     assert below.measured["beyond_layers_ms"] == -0.25
