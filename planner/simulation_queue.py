@@ -9,7 +9,7 @@ import bisect
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -50,8 +50,11 @@ class SimulationSettings:
       (below 1: faster); of all stages, or by stage.
     - `waver`: how that changes with time, of all stages alike: (from how many ms on, how many times as long),
       in order. Slow moments that come to all stages at once make long queues; as many spread evenly do not.
-    - `scatter`: whether execution times scatter as the profile says (`measured.spread` and
-      `measured.neighbour.spread`, or where it has none `measured.scatter_pct`).
+    - `scatter`: whether execution times scatter as the profile says (`measured.spread`,
+      `measured.neighbour.spread` and `measured.beyond_layers_spread_ms`, or where it has none
+      `measured.scatter_pct`).
+    - `seen`: how a stage's times lie around their mean where that was seen, by stage: points of a
+      distribution's inverse, (fraction of all cases, factor). It counts instead of what the profile says.
     - `network_ms`: from a request's arrival to its first queue. `copy_ms`: from one stage to the next queue.
     - `exec_cv`: standard deviation over mean of execution times (log-normal around the profile's).
     """
@@ -64,6 +67,7 @@ class SimulationSettings:
     slowness: float | Mapping[str, float] = 1.0
     waver: Sequence[tuple[float, float]] = ()
     scatter: bool = False
+    seen: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     network_ms: float = 0.0
     copy_ms: float = 0.0
     exec_cv: float = 0.0

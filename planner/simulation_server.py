@@ -37,7 +37,10 @@ def server_of(stage: Stage, profile: Profile, settings: SimulationSettings) -> S
     times = [ms * slowness * (1.0 + beside * pct / 100.0) for ms, pct in zip(times, slower_pct, strict=True)]
     rested = _rested_ms(stage, profile, times) if settings.rested else None
     spread = _spread(profile, 1.0 + slower_pct[1] / 100.0, beside) if settings.scatter else None
-    if spread is not None:
+    seen = settings.seen.get(stage.id)
+    if seen:
+        spread = Spread(alone=tuple(seen))
+    elif spread is not None:
         around = _points(profile.measured.get("beyond_layers_spread_ms"), slowness * 100.0 / stage.share)
         spread = replace(spread, around_ms=around or ())
     unknown = settings.scatter and spread is None

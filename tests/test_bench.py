@@ -175,6 +175,14 @@ def test_what_rehearsals_take_is_told_to_the_simulation(planned: tuple[Plan, Wor
     beside = replace(NET, measured={"neighbour": {"batch": 1, "slower_pct": {"50": 50.0}}})
     found = Rehearsed(visits=visits).slowness(plan, [beside], {first.id: 1.0})
     assert found == {first.id: pytest.approx(rehearsed / 1.5)}
+    # How they lie around their mean is told as well: those of one, and the larger ones.
+    [points] = Rehearsed(visits=visits).scatter(plan, [NET], {}).values()
+    taken = np.interp((np.arange(3000) + 0.5) / 3000, *zip(*points, strict=True))
+    seen = np.array([10.0 / one_ms, 14.0 / one_ms, 30.0 / two_ms])
+    assert (points[0][1], points[-1][1]) == pytest.approx(
+        (seen.min() / seen.mean(), seen.max() / seen.mean())
+    )
+    assert taken.mean() == pytest.approx(1.0, abs=0.02)
     # Who leaves early is in no time; and of a few batches the time is chance.
     early = replace(plan, stages=(replace(first, exits=(first.start + 1,)),))
     assert Rehearsed(visits=visits).slowness(early, [NET], {}) == {}

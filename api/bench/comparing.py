@@ -158,7 +158,8 @@ def compare(
     lonely = replay(plan, workload, profiles, arrivals=came, seconds=seconds, seed=seed, settings=settings)
     busy = beside(plan, workload, profiles, lonely)
     slowness = rehearsed.slowness(plan, profiles, busy)
-    settings = replace(settings, beside=busy, slowness=slowness)
+    scatter = rehearsed.scatter(plan, profiles, busy)
+    settings = replace(settings, beside=busy, slowness=slowness, seen=scatter)
     requests = sum(map(len, came.values()))
     replays = max(1, min(_MOST_REPLAYS, _REPLAYED_REQUESTS // max(1, requests)))
     runs = [

@@ -18,6 +18,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.plan import Plan
 from planner.profile import Profile
 from planner.simulation_queue import SimulationSettings
@@ -28,6 +30,7 @@ _EVERY_S = 0.1
 _TOGETHER = 5
 # What fewer batches took is chance.
 _LEAST_VISITS = 10
+_MOST_POINTS = 400
 
 
 class Speed:
@@ -101,18 +104,40 @@ class Rehearsed:
         """
         known = {(profile.model, profile.gpu): profile for profile in profiles}
         since = self.now_ms / self.then_ms if self.now_ms and self.then_ms else 1.0
-        settings = SimulationSettings(batch_time="between", beside=beside)
+        rehearsed = self._beside_simulated(plan, profiles, beside)
         found = {}
         for stage in plan.stages:
-            profile = known[stage.model, stage.gpu]
-            visits = self.visits.get(stage.id, ())
-            profiled_ms = profile.measured.get("yardstick_ms")
-            if len(visits) >= _LEAST_VISITS and not stage.exits:
-                expected_ms = server_of(stage, profile, settings).exec_ms
-                # A request larger than a stage's batch is run in several.
-                seen = [(ms, expected_ms[batch]) for ms, batch in visits if batch <= stage.batch]
-                took_ms, simulated_ms = (math.fsum(each) for each in zip(*seen, strict=True))
+            profiled_ms = known[stage.model, stage.gpu].measured.get("yardstick_ms")
+            if stage.id in rehearsed:
+                took_ms, simulated_ms = (math.fsum(each) for each in zip(*rehearsed[stage.id], strict=True))
                 found[stage.id] = since * took_ms / simulated_ms
             elif self.now_ms and isinstance(profiled_ms, int | float) and profiled_ms > 0:
                 found[stage.id] = self.now_ms / profiled_ms
+        return found
+
+    def scatter(
+        self, plan: Plan, profiles: Sequence[Profile], beside: Mapping[str, float]
+    ) -> dict[str, list[tuple[float, float]]]:
+        """By stage, how executions lie around their mean: (fraction of all, factor), as far as is known."""
+        found = {}
+        for stage, pairs in self._beside_simulated(plan, profiles, beside).items():
+            factors = np.array([ms / expected_ms for ms, expected_ms in pairs])
+            factors /= factors.mean()
+            at = np.linspace(0.0, 1.0, min(_MOST_POINTS, len(factors)))
+            found[stage] = list(zip(at.tolist(), np.quantile(factors, at).tolist(), strict=True))
+        return found
+
+    def _beside_simulated(
+        self, plan: Plan, profiles: Sequence[Profile], beside: Mapping[str, float]
+    ) -> dict[str, list[tuple[float, float]]]:
+        """By stage with batches enough, what each took and what it would take as profiled."""
+        known = {(profile.model, profile.gpu): profile for profile in profiles}
+        settings = SimulationSettings(batch_time="between", beside=beside)
+        found = {}
+        for stage in plan.stages:
+            visits = self.visits.get(stage.id, ())
+            if len(visits) >= _LEAST_VISITS and not stage.exits:
+                expected_ms = server_of(stage, known[stage.model, stage.gpu], settings).exec_ms
+                # A request larger than a stage's batch is run in several.
+                found[stage.id] = [(ms, expected_ms[batch]) for ms, batch in visits if batch <= stage.batch]
         return found

@@ -477,8 +477,10 @@ def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_be
     beside = {"batch": 1, "slower_pct": {"50": 50.0}, "spread": {"0": 0.9, "90": 0.9, "100": 2.9}}
     arrivals = {"f": np.arange(4000.0)}
 
-    def times_ms(measured: dict[str, Any], part: float) -> np.ndarray[Any, Any]:
-        settings = SimulationSettings(scatter=True, beside=part)
+    def times_ms(
+        measured: dict[str, Any], part: float, seen: tuple[tuple[float, float], ...] = ()
+    ) -> np.ndarray[Any, Any]:
+        settings = SimulationSettings(scatter=True, beside=part, seen={plan.stages[0].id: seen})
         profile = replace(plain, measured=measured)
         run = replay(plan, workload, [profile], arrivals=arrivals, seconds=4000, settings=settings)
         return run.finish_ms - run.arrival_ms
@@ -494,6 +496,17 @@ def test_execution_times_lie_around_their_mean_as_they_were_seen_to_alone_and_be
     mixed = times_ms({**alone, "neighbour": beside}, 0.3)
     assert mixed.mean() == pytest.approx(0.7 * 20.0 + 0.3 * busy.mean(), rel=0.02)
     assert float((mixed > 22.0).mean()) == pytest.approx(0.3, abs=0.03)
+    # The way into a stage varies by so much of the processor's time, whatever the stage takes.
+    around_ms = {"0": -3.0 * plan.stages[0].share / 100, "25": 0.0, "100": 0.0}
+    short = times_ms({**alone, "beyond_layers_spread_ms": around_ms}, 0.0)
+    assert 15.0 <= short.min() < 17.0
+    assert 21.0 < short.max() <= 22.0
+    assert short.mean() == pytest.approx(20.0 - 0.25 * 1.5, rel=0.01)
+    # What was seen of the stage itself counts instead of all that.
+    seen = times_ms({**alone, "neighbour": beside}, 1.0, seen=((0.0, 0.8), (0.5, 0.8), (1.0, 1.6)))
+    assert seen.min() == pytest.approx(0.8 * 30.0)
+    assert seen.mean() == pytest.approx(30.0, rel=0.01)
+    assert 46.0 < seen.max() <= 48.0
 
 
 @pytest.mark.parametrize(("enforced_by", "sooner"), [("cgroup-v2", 6.0), ("pause", 15.0)])
