@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from api.bench import chance, comparing, driving, report
 from api.bench.speed import Rehearsed, Speed, waver
@@ -28,6 +29,8 @@ from planner.simulation import replay
 from planner.simulation_queue import SimulationSettings
 from planner.simulation_server import server_of
 from planner.workload import Fragment, Workload
+from runtime.models import open_chain
+from runtime.yardstick import Yardstick
 from tests.profiles import make_profile, make_workload
 from tests.runtime.cluster import wait_for
 
@@ -418,3 +421,20 @@ def test_a_gateway_that_is_not_there_is_named(planned: tuple[Plan, Workload], tm
     assert "gateway http://127.0.0.1:1" in done.stdout
     wrong = regraft("bench", str(tmp_path / "plan.json"), "--workload", str(tmp_path / "nothing.json"))
     assert wrong.returncode == 2
+
+
+@pytest.mark.parametrize(("name", "layers", "whole_ms"), [("regnet", 18, 7.62), ("mobilenet", 20, 5.28)])
+def test_clocked_layers_take_what_they_say_and_pass_on_what_they_are_given(
+    name: str, layers: int, whole_ms: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clocked model stops the yardstick of its process; here others need it.
+    monkeypatch.setattr(Yardstick, "seconds", Yardstick.seconds)
+    chain = open_chain(f"benchmarks.clocked:{name}")
+    assert chain.depth == layers
+    half = chain.fragment(0, layers // 2), chain.fragment(layers // 2, layers)
+    given = chain.example(2)
+    began_s = time.thread_time()
+    answer = half[1](half[0](given))
+    assert 1000 * (time.thread_time() - began_s) >= whole_ms * 1.65 - 0.01
+    assert torch.equal(answer, given)
+    assert Yardstick().seconds() == Yardstick().seconds()

@@ -58,12 +58,6 @@ NOT_RUN = {
     "--time-limit 60 --output result.json": "has six strategies search for up to a minute each",
     "regraft bench PLAN --workload WORKLOAD --profile FILE… [--arrivals paced|poisson|…|FILE]… "
     "[--seconds 60] [--gateway URL] [--on-time 0.999] [--output RESULT]": SHORTER,
-    "regraft profile regnet_y_400mf:3x128x128 --shares 10,15,20,30 --batches 1,2,4 --seconds 32 --neighbour "
-    "--output .": MINUTES,
-    "regraft profile mobilenet_v2:3x128x128 --shares 10,15,20,30 --batches 1,2,4 --seconds 32 --neighbour "
-    "--output .": MINUTES,
-    "regraft bench plan.json --workload w.json --profile regnet_y_400mf_3x128x128.cpu.json --profile "
-    "mobilenet_v2_3x128x128.cpu.json --seconds 75 --arrivals paced --arrivals paced": SHORTER,
     "regraft agent --service URL --name farm --ray auto": "needs a Ray cluster; tests/runtime has one",
     "regraft serve --database sqlite:///regraft.sqlite": "the tutorial and how-to/many-machines.md run it",
     "make demo": "takes minutes; CI runs it before the tests",
