@@ -1,9 +1,11 @@
 """A process beside a search for 5.2, on a second core: it looks for better answers while the search proves.
 
 The search tells it what is known (an answer, prices), and it tells every cheaper answer that it finds by
-solving parts again (`solver.neighbourhoods`). What is sent are pickles over the process's own pipes. A
-companion whose search has gone reads the end of its input, and ends. When messages arrive depends on the
-machine, so a search with a companion does not repeat itself; one thread is for that.
+solving parts again (`solver.neighbourhoods`). Where HiGHS decides goals as they stand, the search climbs from
+the bound and asks the companion to begin at the other end: is there anything cheaper than the answer? What is
+sent are pickles over the process's own pipes. A companion whose search has gone reads the end of its input,
+and ends. When messages arrive depends on the machine, so a search with a companion does not repeat itself;
+one thread is for that.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ Answer = tuple[Pattern, ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """The program, prices that prove a bound on it, patterns to begin with, and an answer."""
+    """The program, prices that prove bounds on it (the best last), patterns to begin with, and an answer."""
 
     program: Facilities
-    bound: Bound
+    bounds: tuple[Bound, Bound]
     patterns: tuple[Pattern, ...]
     answer: Answer
     heavy: bool
@@ -41,17 +43,25 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
-    """What the search knows now: an answer, and prices."""
+    """What the search knows now: an answer, and prices; `decide` asks whether there is a cheaper answer."""
 
     answer: Answer
     bound: Bound
+    decide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RuledOut:
+    """No answer costs `goal` or less."""
+
+    goal: float
 
 
 class Companion:
     """The process, as the search sees it. To be closed, which ends it."""
 
     def __init__(self, task: Task) -> None:
-        self._cost = math.inf
+        self._cost, self._ruled_out = math.inf, -math.inf
         self._news: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "solver.companion_work"],
@@ -70,7 +80,7 @@ class Companion:
     def tell(self, known: Known) -> None:
         """What is known now; nothing is sent where it was told before."""
         told = self._told
-        if told is None or total_cost(known.answer) < total_cost(told.answer):
+        if told is None or total_cost(known.answer) < total_cost(told.answer) or known.decide > told.decide:
             self._told = known
             self._send(known)
 
@@ -78,6 +88,11 @@ class Companion:
     def cost(self) -> float:
         """Of the cheapest answer that it sent."""
         return self._cost
+
+    @property
+    def ruled_out(self) -> float:
+        """No answer costs this or less; −inf before it proved anything."""
+        return self._ruled_out
 
     def news(self) -> list[Answer]:
         """Cheaper answers that came since the last time."""
@@ -103,9 +118,12 @@ class Companion:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for answer in messages(self._process.stdout):
-            self._news.put(answer)
-            self._cost = min(self._cost, total_cost(answer))
+        for message in messages(self._process.stdout):
+            if isinstance(message, RuledOut):
+                self._ruled_out = max(self._ruled_out, message.goal)
+                continue
+            self._news.put(message)
+            self._cost = min(self._cost, total_cost(message))
 
 
 def worthwhile(threads: int) -> bool:

@@ -54,7 +54,7 @@ class Effort:
 
 # A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they leave
 # its bound further below the goal than this part of a step, it was far from deciding it.
-QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=30)
+QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=10)
 NEAR = 0.5
 # Where it decided so many goals more than it was far from, it may take as long as this for the next one.
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
@@ -108,13 +108,23 @@ class Goals:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
         if begun.asked == 1 and self._quick and self._trust >= 0:
-            answer, proven = self._compact(allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
+            answer, proven = self._compact(allowed, LONG if self.trusted else QUICK, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
         answer, proven = self._branch(begun, effort.branches, watch)
         if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
             answer, proven = self._choose(begun, allowed, effort.times(begun.asked), watch)
         return self._verdict(answer, proven, allowed)
+
+    @property
+    def trusted(self) -> bool:
+        """HiGHS decides goals of this program as it stands."""
+        return self._quick and self._trust >= TRUSTED
+
+    def decide(self, goal: float, watch: Watch) -> Verdict:
+        """Look for an answer of at most `goal`, for as long as HiGHS takes for the program as it stands."""
+        allowed = goal * (1 + 1e-9)
+        return self._verdict(*self._compact(allowed, LONG, watch), allowed)
 
     def combine(self, goal: float, effort: Effort, watch: Watch) -> list[Pattern] | None:
         """An answer of at most `goal` made of patterns that the ascent knows; None proves nothing."""

@@ -158,7 +158,7 @@ class _Search:
         if worthwhile(self.threads):
             task = Task(
                 program=self.program,
-                bound=Bound(value=ascent.value, worth=ascent.worth),
+                bounds=(loose, Bound(value=ascent.value, worth=ascent.worth)),
                 patterns=tuple(ascent.patterns),
                 answer=tuple(self.best),
                 heavy=heavy,
@@ -199,7 +199,7 @@ class _Search:
     def _prove_beside(
         self, beside: Companion, loose: Bound, ascent: PackedAscent, complete: bool, heavy: bool
     ) -> None:
-        """The bound alone: the companion looks for answers, and tells."""
+        """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
         combined = 0
@@ -214,6 +214,7 @@ class _Search:
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
+                decide=goals.trusted,
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
@@ -232,13 +233,15 @@ class _Search:
 
         return Watch(
             time_limit_s=watch.remaining_s,
-            should_stop=lambda: watch.limit is not None or beside.cost <= watch.lower_bound * (1 + 1e-9),
+            should_stop=lambda: watch.over or beside.cost <= watch.lower_bound * (1 + 1e-9),
             report=report,
         )
 
     def _hear(self, beside: Companion) -> None:
         for answer in beside.news():
             self._take(list(answer))
+        if beside.ruled_out > -math.inf:
+            self._rule_out(beside.ruled_out)
 
     @property
     def _goal(self) -> float:

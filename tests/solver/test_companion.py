@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from solver.greedy import greedy
 from solver.one_stage import solve_one_stage
 from solver.outcome import Status, Watch
 from solver.packed_bound import PackedAscent
-from solver.steps import common_step
+from solver.steps import below, common_step
 from tests.solver.programs import random_program
 from tests.solver.test_one_stage_search import served
 
@@ -36,7 +38,7 @@ def task_of(program: Facilities) -> tuple[Task, Bound]:
     bound = Bound(value=ascent.value, worth=ascent.worth)
     task = Task(
         program=program,
-        bound=bound,
+        bounds=(loose, bound),
         patterns=tuple(ascent.patterns),
         answer=tuple(answer),
         heavy=False,
@@ -85,6 +87,42 @@ def test_what_the_search_found_is_not_found_again() -> None:
         companion.news()
         time.sleep(0.5)
         assert not companion.news()
+
+
+@pytest.mark.parametrize("seed", [1, 8, 21])
+def test_asked_to_decide_it_finds_the_optimum_and_rules_out_what_is_below(seed: int) -> None:
+    program = random_program(seed, classes=20, groups=4, options=6)
+    task, bound = task_of(program)
+    best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
+    assert best.outcome.status is Status.OPTIMAL
+    cost = total_cost(best.patterns)
+    with closing(Companion(task)) as companion:
+        assert companion.ruled_out == -math.inf
+        companion.tell(Known(answer=task.answer, bound=bound, decide=True))
+        until = time.monotonic() + PATIENCE_S
+        while companion.ruled_out == -math.inf and time.monotonic() < until:
+            time.sleep(0.01)
+        assert companion.cost == pytest.approx(cost)
+        assert companion.ruled_out == pytest.approx(below(cost, common_step(program.prices)))
+
+
+def test_what_it_rules_out_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = random_program(8, classes=40, groups=5, options=8)
+    best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
+    goal = below(best.outcome.objective, common_step(program.prices))
+
+    class Knowing(Companion):
+        def __init__(self, task: Task) -> None:
+            super().__init__(replace(task, answer=best.patterns))
+            self._news.put(best.patterns)
+            self._ruled_out = goal
+
+    monkeypatch.setattr(one_stage, "worthwhile", lambda threads: threads > 1)
+    monkeypatch.setattr(one_stage, "Companion", Knowing)
+    monkeypatch.setattr(one_stage.Goals, "reach", lambda *_: pytest.fail("nothing was left to prove"))
+    answer = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=2)
+    assert answer.outcome.status is Status.OPTIMAL
+    assert answer.outcome.objective == answer.outcome.lower_bound == pytest.approx(best.outcome.objective)
 
 
 def test_a_search_whose_companion_is_killed_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
