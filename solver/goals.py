@@ -54,7 +54,7 @@ class Effort:
 
 # A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they leave
 # its bound further below the goal than this part of a step, it was far from deciding it.
-QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=10)
+QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=15)
 NEAR = 0.5
 # Where it decided so many goals more than it was far from, it may take as long as this for the next one.
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
