@@ -220,7 +220,8 @@ class _Search:
             self._raise_bound(goals, effort, self._until_met(beside))
             if len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
-                self._combine(goals, effort, self._until_met(beside))
+                while self._combine(goals, effort, self._until_met(beside)) and not watch.over:
+                    pass
         self._hear(beside)
 
     def _until_met(self, beside: Companion) -> Watch:
@@ -253,13 +254,14 @@ class _Search:
     def _rule_out(self, goal: float) -> None:
         self.watch.update(lower_bound=goal + self.step if self.step > 0 else goal / (1 - 1e-9))
 
-    def _combine(self, goals: Goals, effort: Effort, watch: Watch) -> None:
-        """A better answer among the patterns known."""
+    def _combine(self, goals: Goals, effort: Effort, watch: Watch) -> bool:
+        """Whether a better answer was found among the patterns known."""
         self.watch.update(phase="combining")
         goal = below(total_cost(self.best), self.step)
         answer = goals.combine(goal, effort, watch)
         if answer is not None:
             self._take(answer)
+        return answer is not None
 
     def _raise_bound(self, goals: Goals, effort: Effort, watch: Watch) -> bool:
         """Prove that nothing costs what the bound says; True when that went through. False too when an answer
