@@ -135,9 +135,9 @@ class Rehearsed:
         settings = SimulationSettings(batch_time="between", beside=beside)
         found = {}
         for stage in plan.stages:
-            visits = self.visits.get(stage.id, ())
+            # A request larger than a stage's batch is run in several.
+            visits = [visit for visit in self.visits.get(stage.id, ()) if visit[1] <= stage.batch]
             if len(visits) >= _LEAST_VISITS and not stage.exits:
                 expected_ms = server_of(stage, known[stage.model, stage.gpu], settings).exec_ms
-                # A request larger than a stage's batch is run in several.
-                found[stage.id] = [(ms, expected_ms[batch]) for ms, batch in visits if batch <= stage.batch]
+                found[stage.id] = [(ms, expected_ms[batch]) for ms, batch in visits]
         return found
