@@ -18,13 +18,16 @@ from solver.over_used import best_over_used
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step
 
+# What is not decided by then is not decided this way, and answers can still be looked for.
+DECIDING_S = 15.0
+
 
 class Work:
     """The best answer so far, and the search around it. `hear` is called from another thread than `run`."""
 
     def __init__(self, task: Task, send: Callable[[Answer | RuledOut], None]) -> None:
         self._task, self._best, self._send = task, task.answer, send
-        self._to_decide, self._bound = False, task.bounds[-1]
+        self._to_decide, self._can_decide, self._bound = False, True, task.bounds[-1]
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bounds[-1], list(task.patterns), step)
         self._parts = Neighbourhoods(
@@ -38,7 +41,7 @@ class Work:
         # A value and the prices that prove it: taken as one, since they are read in between.
         if known.bound.value > self._bound.value:
             self._bound = known.bound
-        self._to_decide = self._to_decide or known.decide
+        self._to_decide = self._can_decide and (self._to_decide or known.decide)
 
     def run(self) -> None:
         """Until too much is in memory; otherwise it is the search that ends."""
@@ -52,7 +55,7 @@ class Work:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
             if self._to_decide:
-                self._to_decide = self._decide()
+                self._to_decide = self._can_decide = self._decide()
             else:
                 self._keep(tuple(self._parts.improve(list(self._best), 1)))
 
@@ -61,7 +64,7 @@ class Work:
         task, ascent = self._task, self._ascent
         goals = Goals(task.program, task.bounds[0], ascent, threads=1, seed=task.seed, heavy=task.heavy)
         goal = below(total_cost(self._best), ascent.step)
-        verdict = goals.decide(goal, Watch(memory_limit_mb=task.memory_limit_mb))
+        verdict = goals.decide(goal, Watch(time_limit_s=DECIDING_S, memory_limit_mb=task.memory_limit_mb))
         if verdict.proven:
             self._send(RuledOut(goal=goal))
         if verdict.answer is None:

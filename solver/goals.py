@@ -58,6 +58,8 @@ QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=15)
 NEAR = 0.5
 # Where it decided so many goals more than it was far from, it may take as long as this for the next one.
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
+# Where it decided so many more, it may as well begin at the other end.
+SURE = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +110,7 @@ class Goals:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
         if begun.asked == 1 and self._quick and self._trust >= 0:
-            answer, proven = self._compact(allowed, LONG if self.trusted else QUICK, watch)
+            answer, proven = self._compact(allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
         answer, proven = self._branch(begun, effort.branches, watch)
@@ -117,9 +119,9 @@ class Goals:
         return self._verdict(answer, proven, allowed)
 
     @property
-    def trusted(self) -> bool:
-        """HiGHS decides goals of this program as it stands."""
-        return self._quick and self._trust >= TRUSTED
+    def sure(self) -> bool:
+        """HiGHS has decided so many goals of this program as it stands that it may decide any."""
+        return self._quick and self._trust >= SURE
 
     def decide(self, goal: float, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`, for as long as HiGHS takes for the program as it stands."""

@@ -214,7 +214,7 @@ class _Search:
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
-                decide=goals.trusted,
+                decide=goals.sure,
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
