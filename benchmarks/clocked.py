@@ -1,5 +1,4 @@
-"""Models that take the processor the same time on every machine, at every moment:
-`benchmarks.clocked:regnet`.
+"""Models that take the same time of the processor on every machine, at every moment.
 
 A virtual machine's processor is now faster and now slower, and a layer finds its caches as others have left
 them. So where a simulation is off, that may be what the machine did meanwhile. A clocked layer passes on

@@ -1,5 +1,4 @@
-"""How near simulated p99 are to observed ones: `python -m benchmarks.promises [--models
-clocked,torchvision]`.
+"""How near simulated p99 are to observed ones: `python -m benchmarks.promises`.
 
 Two models, four phones each that start at layers 0, 4, 8 and 12; profiled, planned for Poisson arrivals,
 served, and driven twice with paced and twice with Poisson arrivals. `clocked` are models whose layers take
@@ -57,13 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", default=",".join(CASES))
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--seconds", type=float, default=75.0, help="of each load")
     parser.add_argument("--profile-seconds", type=float, default=32.0, help="for each model's profile")
     parser.add_argument("--folder", type=Path, help="keeps profiles, plan and results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        for name in options.models.split(","):
+        for name in options.models:
             folder = (options.folder or Path(temporary)) / name
             folder.mkdir(parents=True, exist_ok=True)
             found = measure(CASES[name], folder, options.seconds, options.profile_seconds)
@@ -73,13 +72,13 @@ def main() -> None:
 def measure(case: Case, folder: Path, seconds: float, profile_seconds: float) -> dict[str, Any]:
     """Profile, plan, serve and drive; gives the result of `regraft bench`."""
     profiles: list[str] = []
-    for model in case.models:
-        before = set(folder.glob("*.cpu.json"))
+    for number, model in enumerate(case.models):
+        own = folder / f"profile-{number}"
         _regraft(
             *("profile", model, "--shares", "10,15,20,30", "--batches", "1,2,4", "--neighbour", "--fresh"),
-            *("--seconds", f"{profile_seconds:g}", "--output", str(folder)),
+            *("--seconds", f"{profile_seconds:g}", "--output", str(own)),
         )
-        [file] = set(folder.glob("*.cpu.json")) - before
+        [file] = own.glob("*.cpu.json")
         if case.clocked:
             profile = json.loads(file.read_text())
             profile["measured"].pop("yardstick_ms", None)
