@@ -321,9 +321,12 @@ def _any_number(
     if network is None:
         return best, 0.0
     price = price_at(part.menu, best)
+    begun: list[RouteTurns] = []
 
     def report(progress: SolverProgress) -> None:
         board.tell(part.model, progress.phase, progress.objective, progress.lower_bound)
+        for turns in begun:
+            turns.hear()
 
     watch = _watch(settings, time_limit_s, report)
     board.look = watch
@@ -349,6 +352,7 @@ def _any_number(
         watch=watch,
         watch_for=lambda time_limit_s: _watch(settings, time_limit_s, report),
     )
+    begun.append(turns)
     return turns.run(), watch.lower_bound
 
 

@@ -7,16 +7,19 @@ The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.route
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from planner.menu import Menu
 from planner.problem import Draft, PlanSettings
 from planner.programs import ModelPart, draft_of_paths, plan_in
+from solver.beside import worthwhile
 from solver.outcome import Watch
 from solver.route_bound import RouteBound, RoutePath
 from solver.route_choice import Choice, choose_paths
+from solver.route_companion import RouteCompanion, RouteKnown, RouteTask
 from solver.route_counts import RouteCounts
 from solver.route_repairs import Repairs
 from solver.routes import Network
@@ -26,6 +29,8 @@ from solver.steps import round_up
 # a part of the time left.
 BOUNDING, QUICKLY, REPAIRING, COUNTING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.5, 12
 REPAIRS = 100
+# How often the companion is told of better prices.
+TELL_EVERY_S = 2.0
 
 
 def price_at(menu: Menu, draft: Draft) -> float:
@@ -59,6 +64,10 @@ class RouteTurns:
         self.counts = RouteCounts(bound, settings.seed)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of
+        self._condensed = condensed
+        self._companion: RouteCompanion | None = None
+        self._told_s = -math.inf
+        self._bounding: Watch | None = None
         self.repairs = Repairs(
             graph=self.full,
             plan=plan_in(part, self.full, best),
@@ -76,26 +85,81 @@ class RouteTurns:
         watch, bound = self.watch, self.bound
         for path, _ in self.repairs.plan if self.full is bound.graph else []:
             bound.add(path)
-        for turn in range(TURNS):
-            if watch.over:
-                break
-            before = watch.lower_bound
-            bounding = self.watch_for(watch.remaining_s * BOUNDING)
-            bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-            bound.run(bounding)
-            watch.update(lower_bound=bounding.lower_bound)
-            self.repairs.arcs, self.repairs.use = bound.alive, bound.use
-            if not watch.over and self.full is bound.graph:
-                self._count()
-            # As long as there is something left to choose for, that comes first.
-            better = self.repairs.improve(
-                watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
-            )
-            if not watch.over and self.full is bound.graph:
-                self._choose()
-            if not better and watch.lower_bound <= before and bound.done:
-                self.repairs.improve(watch, REPAIRS)
+        with self._beside():
+            for turn in range(TURNS):
+                if watch.over:
+                    break
+                before = watch.lower_bound
+                self._bound()
+                if not watch.over and self.full is bound.graph:
+                    self._count()
+                # As long as there is something left to choose for, that comes first.
+                better = self.repairs.improve(
+                    watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
+                )
+                if not watch.over and self.full is bound.graph:
+                    self._choose()
+                if not better and watch.lower_bound <= before and bound.done:
+                    self.repairs.improve(watch, REPAIRS)
+            self.hear()
         return self.best
+
+    def hear(self) -> None:
+        """Take what the companion found, and tell it what is known; to be called now and then."""
+        companion = self._companion
+        if companion is None:
+            return
+        news = companion.news()
+        if news is not None and self.repairs.take(news):
+            self._keep(self.repairs.plan)
+            if self._bounding is not None:
+                self._bounding.update(objective=self.watch.objective)
+        if self.watch.elapsed_s - self._told_s > TELL_EVERY_S and self.bound.use.any():
+            self._tell()
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """With a companion, where there is a core for it."""
+        if not worthwhile(self.settings.threads):
+            yield
+            return
+        task = RouteTask(
+            graph=self.full,
+            condensed=self._condensed,
+            step=self.bound.step,
+            # Not the same parts as here.
+            seed=self.settings.seed + 1,
+            memory_limit_mb=self.settings.memory_limit_mb,
+        )
+        self._companion = RouteCompanion(task)
+        try:
+            yield
+        finally:
+            companion, self._companion = self._companion, None
+            companion.close()
+
+    def _tell(self) -> None:
+        assert self._companion is not None
+        bound = self.bound
+        self._told_s = self.watch.elapsed_s
+        self._companion.tell(
+            RouteKnown(
+                plan=tuple(self.repairs.plan),
+                arcs=bound.alive,
+                use=bound.use,
+                prices=bound.guide.astype(np.float32),
+                final=bound.done,
+            )
+        )
+
+    def _bound(self) -> None:
+        watch, bound = self.watch, self.bound
+        self._bounding = self.watch_for(watch.remaining_s * BOUNDING)
+        self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
+        bound.run(self._bounding)
+        watch.update(lower_bound=self._bounding.lower_bound)
+        self._bounding = None
+        self.repairs.arcs, self.repairs.use = bound.alive, bound.use
 
     def _keep(self, plan: list[tuple[RoutePath, float]]) -> None:
         self._take(draft_of_paths(self.part, self.full, plan))

@@ -20,7 +20,7 @@ from scipy import sparse
 
 from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, alone_pattern, make_pattern
 from solver.fractional_bound import Bound, earnings
-from solver.highs import integer_search
+from solver.highs import Found, integer_search
 from solver.outcome import Watch
 
 # Columns for which HiGHS still gets somewhere.
@@ -38,6 +38,14 @@ class Kept:
     classes: Indices
     joining: Floats
     alone: NDArray[np.bool_]
+
+    def prices(self, program: Facilities) -> Floats:
+        """[facilities]: of an instance."""
+        return np.array([program.groups[g].price[f] for g, f in self.facilities])
+
+    def capacities(self, program: Facilities) -> Floats:
+        """[facilities]: of an instance."""
+        return np.array([program.groups[g].capacity[f] for g, f in self.facilities])
 
 
 def what_can_matter(program: Facilities, bounds: list[Bound], goal: float) -> Kept:
@@ -80,9 +88,41 @@ def solve_compact(
     looks: int | None = None,
 ) -> tuple[list[Pattern] | None, float]:
     """An answer of at most `goal` (None when none was found) and a bound on all that are."""
+    begin = None if start is None else _as_columns(program, kept, start)
+    found = search_compact(
+        program,
+        kept,
+        start=begin,
+        goal=goal,
+        watch=watch,
+        threads=threads,
+        seed=seed,
+        nodes=nodes,
+        looks=looks,
+    )
+    if found.values is None:
+        return None, found.lower_bound
+    pairs = found.values[len(kept.facilities) :]
+    return patterns_of(program, kept, pairs), found.lower_bound
+
+
+def search_compact(
+    program: Facilities,
+    kept: Kept,
+    *,
+    start: Floats | None = None,
+    goal: float,
+    watch: Watch,
+    threads: int,
+    seed: int,
+    nodes: int | None = None,
+    looks: int | None = None,
+    gap: float = 0.0,
+    cut: bool = False,
+) -> Found:
+    """The same as columns: instances of facilities, pairs, classes alone. `cut`: fragments in parts."""
     count, pairs, classes = len(kept.facilities), len(kept.classes), len(program)
-    price = np.array([program.groups[g].price[f] for g, f in kept.facilities])
-    capacity = np.array([program.groups[g].capacity[f] for g, f in kept.facilities])
+    price, capacity = kept.prices(program), kept.capacities(program)
     members = program.members.astype(np.float64)
     pair = np.arange(pairs)
     width = count + pairs + classes
@@ -111,25 +151,22 @@ def solve_compact(
         shape=(pairs, width),
     )
     most = np.ceil((program.load @ members) / capacity) + 1
-    begin = None if start is None else _as_columns(program, kept, start)
-    found = integer_search(
+    return integer_search(
         cost=np.concatenate([price, kept.joining, program.alone]),
         upper=np.concatenate([most, members[kept.classes], np.where(kept.alone, members, 0.0)]),
         rows=sparse.vstack([served, loaded, strong]).tocsr(),
         row_lower=np.concatenate([members, np.full(count + pairs, -highspy.kHighsInf)]),
         row_upper=np.concatenate([np.full(classes, highspy.kHighsInf), np.zeros(count + pairs)]),
-        integer=np.ones(width, dtype=bool),
-        start=begin,
+        integer=np.arange(width) < (count if cut else width),
+        start=start,
         cutoff=goal,
         watch=watch,
         threads=threads,
         seed=seed,
         nodes=nodes,
         looks=looks,
+        gap=gap,
     )
-    if found.values is None:
-        return None, found.lower_bound
-    return _patterns(program, kept, found.values, count, pairs), found.lower_bound
 
 
 def _penalties(program: Facilities, group: Group, bound: Bound) -> Floats:
@@ -177,15 +214,17 @@ def _as_columns(program: Facilities, kept: Kept, answer: list[Pattern]) -> Float
     return values
 
 
-def _patterns(program: Facilities, kept: Kept, values: Floats, count: int, pairs: int) -> list[Pattern]:
+def patterns_of(program: Facilities, kept: Kept, values: Floats) -> list[Pattern]:
+    """The answer that these values of pairs and classes alone stand for."""
+    pairs = len(kept.classes)
     members: list[dict[int, int]] = [{} for _ in kept.facilities]
-    for position in np.flatnonzero(values[count : count + pairs] > 0.5).tolist():
-        members[kept.facility_of[position]][int(kept.classes[position])] = int(values[count + position])
+    for position in np.flatnonzero(values[:pairs] > 0.5).tolist():
+        members[kept.facility_of[position]][int(kept.classes[position])] = int(values[position])
     answer = [
         make_pattern(program, *kept.facilities[facility], counts)
         for facility, counts in enumerate(members)
         if counts
     ]
-    for k in np.flatnonzero(values[count + pairs :] > 0.5).tolist():
-        answer.extend(alone_pattern(program, k) for _ in range(int(values[count + pairs + k])))
+    for k in np.flatnonzero(values[pairs:] > 0.5).tolist():
+        answer.extend(alone_pattern(program, k) for _ in range(int(values[pairs + k])))
     return answer

@@ -3,23 +3,55 @@ again and again; and, once it is asked to, whether there is anything cheaper at 
 
 from __future__ import annotations
 
-import os
-import pickle
-import sys
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from solver.companion import Answer, Known, RuledOut, Task, messages
-from solver.facilities import total_cost
+from solver.facilities import Facilities, Pattern, total_cost
+from solver.fractional_bound import Bound
 from solver.goals import Goals
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Watch, resident_mb
-from solver.over_used import best_over_used
+from solver.over_used import InstancesFirst, best_over_used
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step
 
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
+
+Answer = tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What the search knows now: an answer, and prices; `decide` asks whether there is a cheaper answer."""
+
+    answer: Answer
+    bound: Bound
+    decide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RuledOut:
+    """No answer costs `goal` or less."""
+
+    goal: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """The program, prices that prove bounds on it (the best last), patterns to begin with, and an answer."""
+
+    program: Facilities
+    bounds: tuple[Bound, Bound]
+    patterns: tuple[Pattern, ...]
+    answer: Answer
+    heavy: bool
+    seed: int
+    memory_limit_mb: int = 0
+
+    def begin(self, send: Callable[[Answer | RuledOut], None]) -> Work:
+        return Work(self, send)
 
 
 class Work:
@@ -46,18 +78,32 @@ class Work:
     def run(self) -> None:
         """Until too much is in memory; otherwise it is the search that ends."""
         task, ascent = self._task, self._ascent
+        first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
+        fits = first.fits(list(self._best))
+        if fits:
+            self._keep(first.improve(list(self._best), self._until_asked()))
         goal = below(total_cost(self._best), ascent.step)
-        watch = Watch(memory_limit_mb=task.memory_limit_mb, should_stop=lambda: self._to_decide)
-        found = best_over_used(task.program, ascent, goal, watch, threads=1, seed=task.seed)
-        if found is not None:
-            self._keep(tuple(found))
+        self._keep(
+            best_over_used(task.program, ascent, goal, self._until_asked(), threads=1, seed=task.seed)
+        )
+        # Both ways to a better answer get as much of the time.
+        first_s = parts_s = 0.0
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
+            began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
+            elif fits and first_s < parts_s:
+                self._keep(first.improve(list(self._best), self._until_asked()))
+                first_s += time.monotonic() - began
             else:
-                self._keep(tuple(self._parts.improve(list(self._best), 1)))
+                self._keep(self._parts.improve(list(self._best), 1))
+                parts_s += time.monotonic() - began
+
+    def _until_asked(self) -> Watch:
+        """Ends where the search asks for something else."""
+        return Watch(memory_limit_mb=self._task.memory_limit_mb, should_stop=lambda: self._to_decide)
 
     def _decide(self) -> bool:
         """Look for anything cheaper than the best answer; False where that ended without an answer."""
@@ -69,38 +115,10 @@ class Work:
             self._send(RuledOut(goal=goal))
         if verdict.answer is None:
             return False
-        self._keep(tuple(verdict.answer))
+        self._keep(verdict.answer)
         return True
 
-    def _keep(self, answer: Answer) -> None:
-        if total_cost(answer) < total_cost(self._best):
-            self._best = answer
-            self._send(answer)
-
-
-def _main() -> None:
-    # What libraries print must not come between the messages.
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def send(message: Answer | RuledOut) -> None:
-        pickle.dump(message, pipe)
-        pipe.flush()
-
-    told = messages(sys.stdin.buffer)
-    task = next(told, None)
-    if task is None:
-        return
-    work = Work(task, send)
-
-    def listen() -> None:
-        for known in told:
-            work.hear(known)
-        os._exit(0)  # the search has gone
-
-    threading.Thread(target=listen, name="search", daemon=True).start()
-    work.run()
-
-
-if __name__ == "__main__":
-    _main()
+    def _keep(self, answer: Sequence[Pattern] | None) -> None:
+        if answer is not None and total_cost(answer) < total_cost(self._best):
+            self._best = tuple(answer)
+            self._send(self._best)

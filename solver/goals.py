@@ -60,6 +60,10 @@ NEAR = 0.5
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 # Where it decided so many more, it may as well begin at the other end.
 SURE = 3
+# Cuts for known patterns prove nothing, so there are few rounds of them.
+COMBINING_ROUNDS = 2
+# What its bounds may be wrong by, generously.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +78,8 @@ class Goals:
     """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns.
 
     `quick`: HiGHS has a first look at every goal, as long as it decides them. `heavy`: patterns hold so few
-    fragments that all that pay can be written down, and relaxations are tightened by subset rows.
+    fragments that all that pay can be written down, and relaxations are tightened by subset rows. No answer
+    costs less than `lower_bound`, which is what HiGHS proved of goals that it did not decide.
     """
 
     def __init__(
@@ -94,6 +99,8 @@ class Goals:
         self._begun: _Begun | None = None
         # How many goals HiGHS decided as they stand, less how often it was far from it.
         self._trust = 0
+        # What it proved of the others, undecided.
+        self.lower_bound = 0.0
         self._quick, self._heavy = quick and not heavy, heavy
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
@@ -135,7 +142,12 @@ class Goals:
         if not len(known):
             return None
         answer, _ = Pool(self.program, known, allowed).solve(
-            watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
+            watch,
+            threads=self.threads,
+            seed=self.seed,
+            nodes=effort.nodes,
+            looks=effort.looks,
+            rounds=COMBINING_ROUNDS,
         )
         return self._verdict(answer, False, allowed).answer
 
@@ -202,6 +214,8 @@ class Goals:
             self._trust += 1
         elif lower_bound <= allowed - NEAR * self.ascent.step:
             self._trust -= 1
+        # Dearer answers than the goal it knows nothing of.
+        self.lower_bound = max(self.lower_bound, min(lower_bound, allowed) * (1 - TOLERANCE))
         return answer, lower_bound > allowed
 
     def _verdict(self, answer: list[Pattern] | None, proven: bool, allowed: float) -> Verdict:

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from solver.companion import Companion, Known, Task, worthwhile
+from solver.beside import worthwhile
+from solver.companion import Companion, Known, Task
 from solver.diving import dive
 from solver.facilities import (
     Facilities,
@@ -40,7 +41,7 @@ from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
-from solver.over_used import best_over_used
+from solver.over_used import InstancesFirst, best_over_used
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step, round_up
 
@@ -56,7 +57,11 @@ TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
 EFFORT_BESIDE = replace(EFFORT, branches=5)
 ROUNDS_BESIDE = 20
-# When known patterns are combined again: so many times as many as the last time.
+# Where HiGHS decides goals as they stand, the next one is twice as many steps away, up to so many; and where
+# no more steps than this are left between bound and answer, it begins at the other end too.
+MOST_STRIDE, DECIDABLE = 4, 6
+# What combining known patterns may do beside a companion, and with how many times as many it is done again.
+COMBINING = Effort(branches=0, nodes=50, looks=50)
 MORE_PATTERNS = 1.25
 
 
@@ -121,6 +126,7 @@ class _Search:
         self.keep = keep
         self.step = common_step(program.prices)
         self.best = all_alone(program)
+        self._stride = 1
 
     def run(self, start: list[Pattern] | None) -> None:
         watch = self.watch
@@ -139,13 +145,13 @@ class _Search:
         if watch.over:
             return
         watch.update(phase="diving")
-        answer = dive(self.program, ascent, watch, np.random.default_rng(self.seed))
-        if answer is not None:
-            self._take(answer)
+        self._take(dive(self.program, ascent, watch, np.random.default_rng(self.seed)))
         if not watch.over:
             self._take_turns(loose, ascent, complete)
 
-    def _take(self, answer: list[Pattern]) -> None:
+    def _take(self, answer: list[Pattern] | None) -> None:
+        if answer is None:
+            return
         better = settle(self.program, answer)
         if total_cost(better) < total_cost(self.best):
             self.best = better
@@ -168,12 +174,14 @@ class _Search:
             with closing(Companion(task)) as beside:
                 self._prove_beside(beside, loose, ascent, complete, heavy)
             return
+        first = InstancesFirst(self.program, ascent, threads=self.threads, seed=self.seed)
+        if first.fits(self.best):
+            self._take(first.improve(self.best, self.watch))
         goal = below(total_cost(self.best), self.step)
         over_used = best_over_used(
             self.program, ascent, goal, self.watch, threads=self.threads, seed=self.seed
         )
-        if over_used is not None:
-            self._take(over_used)
+        self._take(over_used)
         effort = HEAVY_EFFORT if heavy else EFFORT
         neighbourhoods = Neighbourhoods(
             self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy
@@ -181,6 +189,8 @@ class _Search:
         goals: Goals | None = None
         for turn in range(1, TURNS):
             self._take(neighbourhoods.improve(self.best, TRIES))
+            if turn > 1 and first.fits(self.best):
+                self._take(first.improve(self.best, self.watch))
             if self.watch.over:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
@@ -214,13 +224,13 @@ class _Search:
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
-                decide=goals.sure,
+                decide=goals.sure and total_cost(self.best) <= watch.lower_bound + DECIDABLE * self.step,
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
             if len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
-                while self._combine(goals, effort, self._until_met(beside)) and not watch.over:
+                while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
                     pass
         self._hear(beside)
 
@@ -246,9 +256,10 @@ class _Search:
 
     @property
     def _goal(self) -> float:
-        """What is to be ruled out or reached next: the bound, or as little below the answer as there is."""
+        """What is to be ruled out or reached next: the bound or more, always less than the answer."""
         if self.step > 0:
-            return min(self.watch.lower_bound, total_cost(self.best) - self.step)
+            ahead = (self._stride - 1) * self.step
+            return min(self.watch.lower_bound + ahead, total_cost(self.best) - self.step)
         return total_cost(self.best) * (1 - 1e-9)
 
     def _rule_out(self, goal: float) -> None:
@@ -259,8 +270,7 @@ class _Search:
         self.watch.update(phase="combining")
         goal = below(total_cost(self.best), self.step)
         answer = goals.combine(goal, effort, watch)
-        if answer is not None:
-            self._take(answer)
+        self._take(answer)
         return answer is not None
 
     def _raise_bound(self, goals: Goals, effort: Effort, watch: Watch) -> bool:
@@ -268,11 +278,13 @@ class _Search:
         that costs no more was found."""
         self.watch.update(phase="proving")
         goal = self._goal
-        verdict = goals.reach(goal, effort, watch)
-        if verdict.answer is not None:
-            self._take(verdict.answer)
+        ahead = goal > self.watch.lower_bound * (1 + 1e-9)
+        verdict = goals.decide(goal, watch) if ahead else goals.reach(goal, effort, watch)
+        self._take(verdict.answer)
         if verdict.proven:
             self._rule_out(goal)
+        self.watch.update(lower_bound=round_up(goals.lower_bound, self.step))
+        self._stride = min(2 * self._stride, MOST_STRIDE) if verdict.proven and goals.sure else 1
         return verdict.proven
 
 

@@ -1,24 +1,38 @@
-"""Answers to 5.2 over those facilities alone that its relaxation uses.
+"""Answers to 5.2 over those facilities alone that its relaxation uses. They prove nothing about others.
 
-Where prices are few and large (seven shares of a MIG-like grid) a relaxation uses so few facilities that
-HiGHS decides what is best over them in seconds, and that is often the best there is. It proves nothing: the
-best answer may use others.
+*What is best over them.* Where prices are few and large (seven shares of a MIG-like grid) a relaxation uses
+so few facilities that HiGHS decides that in seconds, and it is often the best there is.
+
+*Instances first.* Where an instance holds many fragments, which instances there are decides most, and cutting
+fragments changes little: then few columns have to be whole. Fragments are counted a little larger than they
+are, so that whole ones find room when they are shared out among these instances afterwards.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
+import highspy
 import numpy as np
+from scipy import sparse
 
-from solver.compact import Kept, solve_compact, what_can_matter
-from solver.facilities import ALONE, Facilities, Pattern, settle, total_cost
+from solver.compact import Kept, patterns_of, search_compact, solve_compact, what_can_matter
+from solver.facilities import ALONE, Facilities, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
+from solver.highs import integer_search
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
+from solver.steps import below
 
 # Beyond so many pairs of facility and class HiGHS found nothing in a minute; and what it may do.
 MOST_PAIRS, NODES, LOOKS = 3_000, 500, 600
+# The same where fragments may be cut, and when whole ones are shared out afterwards; and how near to the best
+# each has to come.
+MOST_CUT_PAIRS, CUT_NODES, SHARING_NODES, SHARING_LOOKS, NEAR = 20_000, 50, 10, 100, 5e-3
+# How much larger than they are fragments are counted, by turns; how many facilities are drawn; and how many
+# fragments an instance has to hold on average.
+SWELLS, OTHERS, MANY = (1.02, 1.0, 1.01), 15, 7.0
 # A facility of which less than this is used is rounding.
 USED = 1e-6
 
@@ -44,6 +58,104 @@ def best_over_used(
     )
     answer = answer and settle(program, answer)
     return answer if answer is not None and total_cost(answer) <= goal else None
+
+
+class InstancesFirst:
+    """Answers whose instances are chosen first. Every time other facilities may be bought beside those of the
+    answer and of the ascent's relaxation: drawn among those of its patterns, by how many these are."""
+
+    def __init__(self, program: Facilities, ascent: PackedAscent, *, threads: int, seed: int) -> None:
+        self.program, self.ascent = program, ascent
+        self.threads, self.seed = threads, seed
+        self._rng = np.random.default_rng(seed)
+        self._turn = 0
+
+    def fits(self, answer: list[Pattern]) -> bool:
+        """Whether its instances hold so many fragments that cutting them changes little."""
+        instances = sum(pattern.instances for pattern in answer)
+        return float(self.program.members.sum()) >= MANY * instances
+
+    def improve(self, answer: list[Pattern], watch: Watch) -> list[Pattern] | None:
+        """A cheaper answer than `answer`, or None."""
+        program, ascent = self.program, self.ascent
+        swell = SWELLS[self._turn % len(SWELLS)]
+        others = self._drawn() if self._turn else set()
+        self._turn += 1
+        goal = below(total_cost(answer), ascent.step)
+        kept = what_can_matter(program, [Bound(value=ascent.value, worth=ascent.worth)], goal)
+        kept = _only(kept, _used(ascent) | {(pattern.group, pattern.facility) for pattern in answer} | others)
+        if not kept.facilities or len(kept.classes) > MOST_CUT_PAIRS or watch.limit is not None:
+            return None
+        found = search_compact(
+            replace(program, load=swell * program.load),
+            kept,
+            goal=goal,
+            watch=watch,
+            threads=self.threads,
+            seed=self.seed,
+            nodes=CUT_NODES,
+            gap=NEAR,
+            cut=True,
+        )
+        if found.values is None or watch.limit is not None:
+            return None
+        instances = np.rint(found.values[: len(kept.facilities)]).astype(np.intp)
+        better = _shared_out(program, kept, instances, goal, watch, threads=self.threads, seed=self.seed)
+        return better if better is not None and total_cost(better) <= goal * (1 + 1e-9) else None
+
+    def _drawn(self) -> set[tuple[int, int]]:
+        known = Counter(
+            (pattern.group, pattern.facility) for pattern in self.ascent.patterns if pattern.group != ALONE
+        )
+        facilities, weight = list(known), np.array(list(known.values()), dtype=np.float64)
+        if not facilities:
+            return set()
+        many = min(OTHERS, len(facilities))
+        drawn = self._rng.choice(len(facilities), many, replace=False, p=weight / weight.sum())
+        return {facilities[number] for number in drawn.tolist()}
+
+
+def _shared_out(
+    program: Facilities,
+    kept: Kept,
+    instances: Indices,
+    goal: float,
+    watch: Watch,
+    *,
+    threads: int,
+    seed: int,
+) -> list[Pattern] | None:
+    """Whole fragments on these instances [facilities], as cheap as they can be, or nearly.
+
+    None where they find no room for at most `goal`.
+    """
+    there = instances > 0
+    bought = float(kept.prices(program) @ instances)
+    room = (kept.capacities(program) * instances)[there]
+    kept = _only(kept, {facility for facility, n in zip(kept.facilities, there, strict=True) if n})
+    members, pairs, classes = program.members.astype(np.float64), len(kept.classes), len(program)
+    rows = np.concatenate([kept.classes, np.arange(classes), classes + kept.facility_of])
+    columns = np.concatenate([np.arange(pairs + classes), np.arange(pairs)])
+    values = np.concatenate([np.ones(pairs + classes), program.load[kept.classes]])
+    found = integer_search(
+        cost=np.concatenate([kept.joining, program.alone]),
+        upper=np.concatenate([members[kept.classes], np.where(kept.alone, members, 0.0)]),
+        rows=sparse.csr_matrix(
+            (values, (rows, columns)), shape=(classes + len(kept.facilities), pairs + classes)
+        ),
+        row_lower=np.concatenate([members, np.full(len(room), -highspy.kHighsInf)]),
+        row_upper=np.concatenate([np.full(classes, highspy.kHighsInf), room]),
+        integer=np.ones(pairs + classes, dtype=bool),
+        start=None,
+        cutoff=goal - bought,
+        watch=watch,
+        threads=threads,
+        seed=seed,
+        nodes=SHARING_NODES,
+        looks=SHARING_LOOKS,
+        gap=NEAR,
+    )
+    return None if found.values is None else settle(program, patterns_of(program, kept, found.values))
 
 
 def _used(ascent: PackedAscent) -> set[tuple[int, int]]:

@@ -42,10 +42,10 @@ class Pool:
         self._add(rows)
 
     def solve(
-        self, watch: Watch, *, threads: int, seed: int, nodes: int, looks: int
+        self, watch: Watch, *, threads: int, seed: int, nodes: int, looks: int, rounds: int = ROUNDS
     ) -> tuple[list[Pattern] | None, bool]:
         """An answer of at most `goal`, or None; and whether it is proven that there is none."""
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             relaxed = _Relaxation(self).solve(watch)
             if relaxed is None:  # stopped
                 return None, False

@@ -70,7 +70,9 @@ def choose_paths(
     every = all_paths(graph, arcs[lean.unpaid[arcs] <= spare], MOST_PATHS, unpaid=lean.unpaid, spare=spare)
     if every is None and not known:
         return Choice(paths=(), lower_bound=0.0)
-    paths = every if every is not None else list(dict.fromkeys([*_known(bound), *_most_used(bound)]))
+    paths = every
+    if paths is None:
+        paths = list(dict.fromkeys([*_known(bound), *most_used(graph, bound.use)]))
     choice = share_out(
         graph,
         paths,
@@ -203,13 +205,13 @@ def _known(bound: RouteBound) -> list[RoutePath]:
     return sorted(reduced, key=lambda path: (reduced[path], path.k, path.arcs))[:MOST_KNOWN]
 
 
-def _most_used(bound: RouteBound) -> list[RoutePath]:
-    """All paths over as many of the arcs that the relaxation uses most as leaves few enough."""
-    used = np.flatnonzero(bound.use > USED)
-    used = used[np.argsort(-bound.use[used], kind="stable")]
+def most_used(graph: RouteGraph, use: Floats) -> list[RoutePath]:
+    """All paths over as many of the arcs that are used [E] most as leaves few enough."""
+    used = np.flatnonzero(use > USED)
+    used = used[np.argsort(-use[used], kind="stable")]
     for part in PARTS:
         arcs = np.sort(used[: round(part * len(used))])
-        paths = all_paths(bound.graph, arcs, MOST_OVER_USED)
+        paths = all_paths(graph, arcs, MOST_OVER_USED)
         if paths is not None:
             return paths
     return []

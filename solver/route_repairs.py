@@ -107,6 +107,14 @@ class Repairs:
         self._rng = np.random.default_rng(self.seed)
         self._size = SIZE
 
+    def take(self, plan: Sequence[Part]) -> bool:
+        """Go on from this plan, if it is one and cheaper."""
+        price = price_of(self.graph, plan) if plan else math.inf
+        if price >= self.price * (1 - 1e-9):
+            return False
+        self.plan, self.price = list(plan), price
+        return True
+
     def improve(self, watch: Watch, tries: int, time_limit_s: float = math.inf) -> int:
         """Solve so many parts again, one after the other; how many made the plan better."""
         better, until = 0, watch.elapsed_s + time_limit_s

@@ -1,0 +1,91 @@
+"""A process beside a search, on a second core. What it does there is up to the task that it is given.
+
+What is sent are pickles over the process's own pipes: the task first, then whatever the search wants to tell,
+and back whatever is found. A process whose search has gone reads the end of its input, and ends. When
+messages arrive depends on the machine, so a search with another process beside it does not repeat itself; one
+thread is for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Protocol
+
+Send = Callable[[Any], None]
+
+
+class Work(Protocol):
+    """What the process does. `hear` is called from another thread than `run`, which goes on until it is done
+    or the process is killed."""
+
+    def hear(self, message: Any) -> None: ...
+
+    def run(self) -> None: ...
+
+
+class Task(Protocol):
+    """What the process is told to begin with; to be pickled."""
+
+    def begin(self, send: Send) -> Work: ...
+
+
+class Beside:
+    """The process, as the search sees it. To be closed, which ends it."""
+
+    def __init__(self, task: Task, heard: Send) -> None:
+        """`heard` is called with every message, from a thread of its own."""
+        self._heard = heard
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "solver.beside_work"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        )
+        threading.Thread(target=self._listen, name="beside", daemon=True).start()
+        self.tell(task)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, message: Any) -> None:
+        """Send a message; where the process has ended the search goes on alone."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            pickle.dump(message, self._process.stdin)
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for message in messages(self._process.stdout):
+            self._heard(message)
+
+
+def worthwhile(threads: int) -> bool:
+    """Whether there is a core for another process."""
+    # Not every system says which cores are this process's own.
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads >= 2 and ours >= 2
+
+
+def messages(pipe: IO[bytes]) -> Iterator[Any]:
+    """What the other end sends, until it has gone."""
+    while True:
+        try:
+            yield pickle.load(pipe)  # noqa: S301 - the other end is this program
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            return

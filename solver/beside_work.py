@@ -1,0 +1,39 @@
+"""The process itself (see `solver.beside`): it reads its task, does it, and listens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from typing import Any
+
+from solver.beside import messages
+
+
+def _main() -> None:
+    # What libraries print must not come between the messages.
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def send(message: Any) -> None:
+        pickle.dump(message, pipe)
+        pipe.flush()
+
+    told = messages(sys.stdin.buffer)
+    task = next(told, None)
+    if task is None:
+        return
+    work = task.begin(send)
+
+    def listen() -> None:
+        for message in told:
+            work.hear(message)
+        os._exit(0)  # the search has gone
+
+    threading.Thread(target=listen, name="search", daemon=True).start()
+    work.run()
+
+
+if __name__ == "__main__":
+    _main()
