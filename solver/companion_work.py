@@ -18,6 +18,8 @@ from solver.steps import below, common_step
 
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
+# How long parts are solved again before what is best over few facilities is asked for.
+OVER_USED_AFTER_S = 2.0
 
 Answer = tuple[Pattern, ...]
 
@@ -79,14 +81,9 @@ class Work:
         """Until too much is in memory; otherwise it is the search that ends."""
         task, ascent = self._task, self._ascent
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
-        fits = first.fits(list(self._best))
-        if fits:
-            self._keep(first.improve(list(self._best), self._until_asked()))
-        goal = below(total_cost(self._best), ascent.step)
-        self._keep(
-            best_over_used(task.program, ascent, goal, self._until_asked(), threads=1, seed=task.seed)
-        )
-        # Both ways to a better answer get as much of the time.
+        fits, over_used = first.fits(list(self._best)), False
+        # Both ways to a better answer get as much of the time; what is best over the few facilities that are
+        # used may take long, and comes at once only where the other way is none.
         first_s = parts_s = 0.0
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
@@ -94,12 +91,20 @@ class Work:
             began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif fits and first_s < parts_s:
+            elif not over_used and (not fits or parts_s > OVER_USED_AFTER_S):
+                over_used = True
+                self._keep(self._best_over_used())
+            elif fits and first_s <= parts_s:
                 self._keep(first.improve(list(self._best), self._until_asked()))
                 first_s += time.monotonic() - began
             else:
                 self._keep(self._parts.improve(list(self._best), 1))
                 parts_s += time.monotonic() - began
+
+    def _best_over_used(self) -> list[Pattern] | None:
+        program, ascent = self._task.program, self._ascent
+        goal = below(total_cost(self._best), ascent.step)
+        return best_over_used(program, ascent, goal, self._until_asked(), threads=1, seed=self._task.seed)
 
     def _until_asked(self) -> Watch:
         """Ends where the search asks for something else."""
