@@ -26,16 +26,19 @@ from solver.routes import Floats, Indices
 # A path and the part of its class that it takes.
 Part = tuple[RoutePath, float]
 
-# Classes that choose together: at first, at least, at most. A part that was solved quickly is followed by
-# larger ones, one that was not by smaller ones.
-SIZE, LEAST, MOST = 10, 4, 60
-QUICK_S, SLOW_S = 0.7, 2.5
-# Paths that each of them may choose from, the size of all that, and how long one part may take.
-PATHS, ALL_PATHS, PART_S = 120, 2_400, 4.0
+# Classes that choose together, at most; all do where they are no more.
+MOST = 200
+# Every other part is of fewer classes, so many at least and at most.
+LEAST, SOME = 10, 60
+# Stages that are drawn on average: at first, at least, at most. After a quick part there are so many times as
+# many, after a slow one fewer. Where fewer classes choose, so many are.
+DRAWN, FEWEST, MANY = 8.0, 3.0, 80.0
+QUICK_S, MORE, SLOW_S, FEWER = 0.7, 1.15, 2.5, 0.7
+DRAWN_FOR_SOME = (15, 25, 40, 80)
+# Paths that each class may choose from, the size of all that, and how long one part may take.
+PATHS, ALL_PATHS, PART_S = 120, 6_000, 4.0
 # How many stages like it what the others bring to a stage may move to.
 ALIKE = 6
-# How many stages are drawn.
-DRAWN = (15, 25, 40, 80)
 # What is left of the price of an arc that has room for the whole class.
 ROOMY = 0.02
 
@@ -105,7 +108,7 @@ class Repairs:
     def __post_init__(self) -> None:
         self.price = price_of(self.graph, self.plan)
         self._rng = np.random.default_rng(self.seed)
-        self._size = SIZE
+        self._drawn = DRAWN
 
     def take(self, plan: Sequence[Part]) -> bool:
         """Go on from this plan, if it is one and cheaper."""
@@ -123,16 +126,22 @@ class Repairs:
             if watch.over or watch.elapsed_s >= until:
                 break
             began = watch.elapsed_s
-            better += self._solve_again(self._some_classes(), watch, until - began)
+            if self._rng.random() < 0.5:
+                classes = self._some_classes(int(self._rng.integers(LEAST, SOME, endpoint=True)))
+                drawn = int(self._rng.choice(DRAWN_FOR_SOME))
+                better += self._solve_again(classes, drawn, watch, until - began)
+                continue
+            drawn = max(1, round(self._drawn * self._rng.uniform(0.4, 1.6)))
+            better += self._solve_again(self._some_classes(MOST), drawn, watch, until - began)
             took = watch.elapsed_s - began
             if took < QUICK_S:
-                self._size = min(self._size + 1, MOST)
+                self._drawn = min(MORE * self._drawn, MANY)
             elif took > SLOW_S:
-                self._size = max(self._size - 2, LEAST)
+                self._drawn = max(FEWER * self._drawn, FEWEST)
         return better
 
-    def _some_classes(self) -> Indices:
-        """Classes around a stage of the plan."""
+    def _some_classes(self, size: int) -> Indices:
+        """So many classes around a stage of the plan."""
         graph, rng = self.graph, self._rng
         users: dict[int, set[int]] = {}
         of_class: dict[int, set[int]] = {}
@@ -144,11 +153,11 @@ class Repairs:
         chosen: set[int] = set()
         seeds = [arcs[int(rng.integers(len(arcs)))]]
         taken: set[int] = set()
-        while seeds and len(chosen) < self._size:
+        while seeds and len(chosen) < size:
             arc = seeds.pop(0)
             taken.add(arc)
             new = np.array(sorted(users[arc] - chosen), dtype=np.intp)
-            chosen.update(rng.permutation(new)[: self._size - len(chosen)].tolist())
+            chosen.update(rng.permutation(new)[: size - len(chosen)].tolist())
             # Onward to a stage that takes off near where these do.
             tails = graph.tail[sorted({other for k in chosen for other in of_class[k]})]
             rest = [other for other in arcs if other not in taken]
@@ -158,17 +167,16 @@ class Repairs:
             seeds.append(rest[int(near.argmin())])
         return np.array(sorted(chosen), dtype=np.intp)
 
-    def _some_arcs(self) -> Indices:
-        """Those of the plan and some others."""
+    def _some_arcs(self, many: int) -> Indices:
+        """Those of the plan and so many others."""
         use = self.use[self.arcs]
-        many = int(self._rng.choice(DRAWN))
         if np.count_nonzero(use) <= many:
             return self.arcs
         drawn = self._rng.choice(self.arcs, size=many, replace=False, p=use / use.sum())
         return np.union1d(drawn, np.flatnonzero(carried_by(self.graph, self.plan))).astype(np.intp)
 
-    def _solve_again(self, free: Indices, watch: Watch, time_limit_s: float) -> bool:
-        graph, arcs = self.graph, self._some_arcs()
+    def _solve_again(self, free: Indices, drawn: int, watch: Watch, time_limit_s: float) -> bool:
+        graph, arcs = self.graph, self._some_arcs(drawn)
         among = set(free.tolist())
         kept = [part for part in self.plan if part[0].k not in among]
         given_up = [path for path, _ in self.plan if path.k in among]

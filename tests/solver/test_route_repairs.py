@@ -51,7 +51,6 @@ def test_solved_again_a_plan_gets_cheaper_and_stays_a_plan(
 ) -> None:
     part, _, graph, best = case(seed)
     if few:  # the others' stages may move all the same
-        monkeypatch.setattr("solver.route_repairs.SIZE", 2)
         monkeypatch.setattr("solver.route_repairs.MOST", 2)
     bound = RouteBound(graph, 10.0)
     bound.sweep(Watch())
