@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -47,7 +48,10 @@ class Beside:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         )
-        threading.Thread(target=self._listen, name="beside", daemon=True).start()
+        # The process first has to start, and a pipe holds little: nobody waits for it to read.
+        self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for work in (self._listen, self._send):
+            threading.Thread(target=work, name="beside", daemon=True).start()
         self.tell(task)
 
     @property
@@ -55,19 +59,25 @@ class Beside:
         return self._process.pid
 
     def tell(self, message: Any) -> None:
-        """Send a message; where the process has ended the search goes on alone."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            pickle.dump(message, self._process.stdin)
-            self._process.stdin.flush()
+        """Send a message, which must not change any more. Where the process has ended it is lost."""
+        self._outbox.put(message)
 
     def close(self) -> None:
+        self._outbox.put(None)
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+    def _send(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            while (message := self._outbox.get()) is not None:
+                pickle.dump(message, pipe)
+                pipe.flush()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

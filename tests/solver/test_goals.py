@@ -137,6 +137,31 @@ def test_highs_may_take_long_for_a_goal_after_it_decided_others(monkeypatch: pyt
     assert allowed[0] == QUICK.nodes
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_highs_proves_of_goals_undecided_is_a_bound_on_all_answers(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("solver.goals.LONG", Effort(branches=0, pairs=40_000, nodes=1, looks=10_000))
+    program = random_program(seed, classes=9)
+    loose, ascent = ascent_of(program)
+    best = total_cost(exact(program))
+    goals = Goals(program, loose, ascent, threads=1, seed=0)
+    for ahead in (3, 2, 1, 0, -1, -2):
+        goals.decide(best + 5.0 * ahead, Watch())
+        assert 0 < goals.lower_bound <= best * (1 + 1e-9)
+
+
+def test_nothing_is_known_of_dearer_answers_than_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = random_program(1, classes=9)
+    loose, ascent = ascent_of(program)
+    goals = Goals(program, loose, ascent, threads=1, seed=0)
+    best = total_cost(all_alone(program))
+    for proven, known in ((best - 7.0, best - 7.0), (best + 50.0, best)):
+        monkeypatch.setattr("solver.goals.solve_compact", lambda *_, bound=proven, **__: (None, bound))
+        goals.decide(best, Watch())
+        assert goals.lower_bound == pytest.approx(known, rel=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_cuts_leave_every_answer_of_whole_patterns(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no pattern few enough for a search at once, the pool is cut until it has to be."""

@@ -11,8 +11,9 @@ import pytest
 from solver.compact import solve_compact, what_can_matter
 from solver.facilities import Facilities, Pattern, all_alone, make_pattern, settle, total_cost
 from solver.fractional_bound import fractional_bound
+from solver.goals import Verdict
 from solver.greedy import greedy
-from solver.one_stage import solve_one_stage
+from solver.one_stage import EFFORT, _Search, solve_one_stage
 from solver.outcome import Limit, Progress, Status, Watch
 from solver.packed_bound import PackedAscent
 from solver.steps import common_step
@@ -137,3 +138,40 @@ def test_the_same_seed_and_one_thread_give_the_same_answer() -> None:
     program = random_program(8, classes=40, groups=5, options=8)
     answers = [solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1, seed=3) for _ in range(2)]
     assert answers[0].patterns == answers[1].patterns
+
+
+class _Deciding:
+    """Goals of which every one up to `until` is ruled out, and HiGHS says no more of the first above."""
+
+    sure = True
+
+    def __init__(self, until: float) -> None:
+        self.until, self.asked = until, list[float]()
+        self.lower_bound = 0.0
+
+    def reach(self, goal: float, *_: object) -> Verdict:
+        self.asked.append(goal)
+        return Verdict(proven=goal <= self.until)
+
+    decide = reach
+
+
+def test_where_goals_are_decided_the_next_is_farther_away_and_never_beyond_the_answer() -> None:
+    program = random_program(3, classes=9)
+    for until in (1e9, 37.0):
+        search = _Search(program, Watch(), 1, 0, None)
+        search.step = 5.0
+        cost = total_cost(search.best)
+        search.watch.update(objective=cost, lower_bound=5.0)
+        goals = _Deciding(until)
+        while search.watch.lower_bound < cost * (1 - 1e-9) and len(goals.asked) < 1_000:
+            search._raise_bound(goals, EFFORT, search.watch)  # type: ignore[arg-type]
+            if goals.asked[-1] > until:
+                break
+        assert goals.asked[:4] == [5.0, 15.0, 35.0, 55.0]
+        assert max(goals.asked) <= cost - 5.0 + 1e-6
+        if until < cost:
+            # The bound is what was ruled out, and the next goal is near it again.
+            assert search.watch.lower_bound == pytest.approx(40.0)
+            search._raise_bound(goals, EFFORT, search.watch)  # type: ignore[arg-type]
+            assert goals.asked[-1] == pytest.approx(40.0)
