@@ -278,13 +278,14 @@ class _Search:
         that costs no more was found."""
         self.watch.update(phase="proving")
         goal = self._goal
-        ahead = goal > self.watch.lower_bound * (1 + 1e-9)
+        ahead = self._stride > 1 and goal > self.watch.lower_bound * (1 + 1e-9)
         verdict = goals.decide(goal, watch) if ahead else goals.reach(goal, effort, watch)
         self._take(verdict.answer)
         if verdict.proven:
             self._rule_out(goal)
         self.watch.update(lower_bound=round_up(goals.lower_bound, self.step))
-        self._stride = min(2 * self._stride, MOST_STRIDE) if verdict.proven and goals.sure else 1
+        surely = verdict.proven and goals.sure and self.step > 0
+        self._stride = min(2 * self._stride, MOST_STRIDE) if surely else 1
         return verdict.proven
 
 

@@ -175,3 +175,15 @@ def test_where_goals_are_decided_the_next_is_farther_away_and_never_beyond_the_a
             assert search.watch.lower_bound == pytest.approx(40.0)
             search._raise_bound(goals, EFFORT, search.watch)  # type: ignore[arg-type]
             assert goals.asked[-1] == pytest.approx(40.0)
+
+
+def test_without_a_step_goals_are_reached_for_and_not_only_decided() -> None:
+    program = random_program(3, classes=9)
+    search = _Search(program, Watch(), 1, 0, None)
+    search.step = 0.0
+    search.watch.update(objective=total_cost(search.best), lower_bound=5.0)
+    goals = _Deciding(1e9)
+    goals.decide = lambda *_: pytest.fail("there is nothing to be ahead of")  # type: ignore[method-assign]
+    for _ in range(3):
+        search._raise_bound(goals, EFFORT, search.watch)  # type: ignore[arg-type]
+    assert len(goals.asked) == 3
