@@ -1,5 +1,5 @@
-"""The companion's own side (see `solver.companion`): what is best over few facilities, then parts solved
-again and again; and, once it is asked to, whether there is anything cheaper at all."""
+"""The companion's own side (see `solver.companion`): instances first, parts solved again, what is best over
+few facilities; and, once it is asked to, whether there is anything cheaper at all."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@
     2. the strong form's relaxation (`solver.fractional_bound`): prices, and a first bound
     3. the pattern program's relaxation (`solver.packed_bound`): a better bound, and patterns
     4. that relaxation rounded (`solver.diving`)
-    5. what is best over the facilities that it uses (`solver.over_used`)
-    6. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`);
-       and an answer at the bound, or the bound a step higher (`solver.goals`)
+    5. answers over the facilities that it uses (`solver.over_used`): instances first, or what is best
+    6. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`)
+       or with other instances first; and an answer at the bound, or the bound a step higher (`solver.goals`)
 
-With a second core both parts of 6 go on at once: a process beside this one looks for answers
-(`solver.companion`), and this one proves. It begins with 5.
+With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
+among them, and this one proves.
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
