@@ -1,7 +1,8 @@
 """Program 5.3 of one model by turns: its bound, instances alone, parts of a plan again, a choice of routes.
 
 The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.route_repairs` and
-`solver.route_choice`.
+`solver.route_choice`. With a second core a process beside this one looks for plans all the time
+(`solver.route_companion`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class RouteTurns:
         watch: Watch,
         watch_for: Callable[[float], Watch],
     ) -> None:
-        """`keep` is told of every better draft; `watch_for` gives a watch for so many seconds."""
+        """`keep` is told of every better draft; `watch_for` gives a watch for so many seconds.
+
+        Whoever listens to `watch` and to these has to call `hear`: that is when the companion is listened to.
+        """
         self.part, self.settings, self.bound, self.best = part, settings, bound, best
         self.keep, self.watch, self.watch_for = keep, watch, watch_for
         # What was counted and chosen for already: goals, and how good the prices were.
@@ -66,7 +70,7 @@ class RouteTurns:
         condensed[self.full.class_of] = bound.graph.class_of
         self._condensed = condensed
         self._companion: RouteCompanion | None = None
-        self._told_s = -math.inf
+        self._told_s, self._told = -math.inf, (math.inf, 0, False)
         self._bounding: Watch | None = None
         self.repairs = Repairs(
             graph=self.full,
@@ -114,7 +118,10 @@ class RouteTurns:
             self._keep(self.repairs.plan)
             if self._bounding is not None:
                 self._bounding.update(objective=self.watch.objective)
-        if self.watch.elapsed_s - self._told_s > TELL_EVERY_S and self.bound.use.any():
+        known = (self.repairs.price, id(self.bound.guide), self.bound.done)
+        soon = self.watch.elapsed_s - self._told_s <= TELL_EVERY_S
+        if not soon and known != self._told and self.bound.use.any():
+            self._told = known
             self._tell()
 
     @contextmanager
@@ -192,6 +199,7 @@ class RouteTurns:
         price = price_at(self.part.menu, self.best)
         self.watch.update(lower_bound=min(round_up(proven, self.bound.step), price))
         if choice.paths:
+            self.repairs.take(choice.paths)
             self._take(draft_of_paths(self.part, self.bound.graph, choice.paths))
         return bool(choice.paths) or self.watch.lower_bound > before
 

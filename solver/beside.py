@@ -78,6 +78,10 @@ class Beside:
             while (message := self._outbox.get()) is not None:
                 pickle.dump(message, pipe)
                 pipe.flush()
+            return
+        # It has ended: what it is told from now on is lost, and not kept either.
+        while self._outbox.get() is not None:
+            pass
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

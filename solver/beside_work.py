@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import threading
+import traceback
 from typing import Any
 
 from solver.beside import messages
@@ -32,7 +33,15 @@ def _main() -> None:
         os._exit(0)  # the search has gone
 
     threading.Thread(target=listen, name="search", daemon=True).start()
-    work.run()
+    try:
+        work.run()
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(0)  # Python cannot end as usual while the other thread reads
 
 
 if __name__ == "__main__":

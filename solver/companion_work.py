@@ -3,6 +3,7 @@ few facilities; and, once it is asked to, whether there is anything cheaper at a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Work:
     def __init__(self, task: Task, send: Callable[[Answer | RuledOut], None]) -> None:
         self._task, self._best, self._send = task, task.answer, send
         self._to_decide, self._can_decide, self._bound = False, True, task.bounds[-1]
+        self._lock = threading.Lock()
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bounds[-1], list(task.patterns), step)
         self._parts = Neighbourhoods(
@@ -70,8 +72,9 @@ class Work:
 
     def hear(self, known: Known) -> None:
         """What the search knows."""
-        if total_cost(known.answer) < total_cost(self._best):
-            self._best = known.answer
+        with self._lock:
+            if total_cost(known.answer) < total_cost(self._best):
+                self._best = known.answer
         # A value and the prices that prove it: taken as one, since they are read in between.
         if known.bound.value > self._bound.value:
             self._bound = known.bound
@@ -124,6 +127,8 @@ class Work:
         return True
 
     def _keep(self, answer: Sequence[Pattern] | None) -> None:
-        if answer is not None and total_cost(answer) < total_cost(self._best):
+        with self._lock:
+            if answer is None or total_cost(answer) >= total_cost(self._best):
+                return
             self._best = tuple(answer)
-            self._send(self._best)
+        self._send(tuple(answer))

@@ -79,7 +79,7 @@ class Goals:
 
     `quick`: HiGHS has a first look at every goal, as long as it decides them. `heavy`: patterns hold so few
     fragments that all that pay can be written down, and relaxations are tightened by subset rows. No answer
-    costs less than `lower_bound`, which is what HiGHS proved of goals that it did not decide.
+    costs less than `lower_bound`: what HiGHS proved, also of goals that it did not decide.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Goals:
         self._begun: _Begun | None = None
         # How many goals HiGHS decided as they stand, less how often it was far from it.
         self._trust = 0
-        # What it proved of the others, undecided.
+        # What it proved, of goals that it did not decide too.
         self.lower_bound = 0.0
         self._quick, self._heavy = quick and not heavy, heavy
 
@@ -210,13 +210,14 @@ class Goals:
         )
         if answer is not None and total_cost(settle(self.program, answer)) > allowed:
             answer = None  # HiGHS looks above the goal too
-        if answer is not None or lower_bound > allowed:
+        proven = lower_bound * (1 - TOLERANCE) > allowed
+        if answer is not None or proven:
             self._trust += 1
         elif lower_bound <= allowed - NEAR * self.ascent.step:
             self._trust -= 1
         # Dearer answers than the goal it knows nothing of.
         self.lower_bound = max(self.lower_bound, min(lower_bound, allowed) * (1 - TOLERANCE))
-        return answer, lower_bound > allowed
+        return answer, proven
 
     def _verdict(self, answer: list[Pattern] | None, proven: bool, allowed: float) -> Verdict:
         if answer is not None:

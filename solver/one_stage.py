@@ -224,7 +224,7 @@ class _Search:
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
-                decide=goals.sure and total_cost(self.best) <= watch.lower_bound + DECIDABLE * self.step,
+                decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
@@ -262,6 +262,11 @@ class _Search:
             return min(self.watch.lower_bound + ahead, total_cost(self.best) - self.step)
         return total_cost(self.best) * (1 - 1e-9)
 
+    @property
+    def _steps_left(self) -> float:
+        """Between the bound and the answer."""
+        return (total_cost(self.best) - self.watch.lower_bound) / self.step
+
     def _rule_out(self, goal: float) -> None:
         self.watch.update(lower_bound=goal + self.step if self.step > 0 else goal / (1 - 1e-9))
 
@@ -274,8 +279,10 @@ class _Search:
         return answer is not None
 
     def _raise_bound(self, goals: Goals, effort: Effort, watch: Watch) -> bool:
-        """Prove that nothing costs what the bound says; True when that went through. False too when an answer
-        that costs no more was found."""
+        """Prove that nothing costs what the bound says, or some steps more; True when that went through.
+
+        False too when an answer that costs no more was found.
+        """
         self.watch.update(phase="proving")
         goal = self._goal
         ahead = self._stride > 1 and goal > self.watch.lower_bound * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Answers to 5.2 over those facilities alone that its relaxation uses. They prove nothing about others.
+"""Answers to 5.2 over few facilities, those that its relaxation uses among them. They prove nothing.
 
 *What is best over them.* Where prices are few and large (seven shares of a MIG-like grid) a relaxation uses
 so few facilities that HiGHS decides that in seconds, and it is often the best there is.
@@ -29,10 +29,12 @@ from solver.steps import below
 MOST_PAIRS, NODES, LOOKS = 3_000, 500, 600
 # The same where fragments may be cut, and when whole ones are shared out afterwards; and how near to the best
 # each has to come.
-MOST_CUT_PAIRS, CUT_NODES, SHARING_NODES, SHARING_LOOKS, NEAR = 20_000, 50, 10, 100, 5e-3
+MOST_CUT_PAIRS, CUT_NODES, CUT_LOOKS, SHARING_NODES, SHARING_LOOKS, NEAR = 20_000, 50, 400, 10, 100, 5e-3
 # How much larger than they are fragments are counted, by turns; how many facilities are drawn; and how many
 # fragments an instance has to hold on average.
 SWELLS, OTHERS, MANY = (1.02, 1.0, 1.01), 15, 7.0
+# What goals are raised by, that HiGHS does not miss an answer that costs just as much.
+EPSILON = 1e-9
 # A facility of which less than this is used is rounding.
 USED = 1e-6
 
@@ -42,6 +44,7 @@ def best_over_used(
 ) -> list[Pattern] | None:
     """An answer of at most `goal` over the facilities that the ascent's relaxation uses; None where none is
     found, or where they leave too much to be searched."""
+    goal *= 1 + EPSILON
     kept = what_can_matter(program, [Bound(value=ascent.value, worth=ascent.worth)], goal)
     kept = _only(kept, _used(ascent))
     if not kept.facilities or len(kept.classes) > MOST_PAIRS:
@@ -61,8 +64,10 @@ def best_over_used(
 
 
 class InstancesFirst:
-    """Answers whose instances are chosen first. Every time other facilities may be bought beside those of the
-    answer and of the ascent's relaxation: drawn among those of its patterns, by how many these are."""
+    """Answers whose instances are chosen first, over the best answer's and the relaxation's facilities.
+
+    After the first time others are drawn as well: of the ascent's patterns, by how many it has of each.
+    """
 
     def __init__(self, program: Facilities, ascent: PackedAscent, *, threads: int, seed: int) -> None:
         self.program, self.ascent = program, ascent
@@ -81,7 +86,7 @@ class InstancesFirst:
         swell = SWELLS[self._turn % len(SWELLS)]
         others = self._drawn() if self._turn else set()
         self._turn += 1
-        goal = below(total_cost(answer), ascent.step)
+        goal = below(total_cost(answer), ascent.step) * (1 + EPSILON)
         kept = what_can_matter(program, [Bound(value=ascent.value, worth=ascent.worth)], goal)
         kept = _only(kept, _used(ascent) | {(pattern.group, pattern.facility) for pattern in answer} | others)
         if not kept.facilities or len(kept.classes) > MOST_CUT_PAIRS or watch.limit is not None:
@@ -94,6 +99,7 @@ class InstancesFirst:
             threads=self.threads,
             seed=self.seed,
             nodes=CUT_NODES,
+            looks=CUT_LOOKS,
             gap=NEAR,
             cut=True,
         )
@@ -101,7 +107,7 @@ class InstancesFirst:
             return None
         instances = np.rint(found.values[: len(kept.facilities)]).astype(np.intp)
         better = _shared_out(program, kept, instances, goal, watch, threads=self.threads, seed=self.seed)
-        return better if better is not None and total_cost(better) <= goal * (1 + 1e-9) else None
+        return better if better is not None and total_cost(better) <= goal else None
 
     def _drawn(self) -> set[tuple[int, int]]:
         known = Counter(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.beside import Beside
-from solver.outcome import Watch, resident_mb
+from solver.outcome import Watch
 from solver.route_choice import most_used, share_out
 from solver.route_graph import Prices, RouteGraph
 from solver.route_repairs import Part, Repairs, price_of
@@ -74,7 +74,7 @@ class RouteWork:
         watch = Watch(memory_limit_mb=task.memory_limit_mb)
         repairs = self._repairs()
         chosen, chosen_last = False, False
-        while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
+        while watch.limit is None:
             known = self._known
             assert known is not None
             self._learn(repairs, known)

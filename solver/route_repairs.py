@@ -28,13 +28,15 @@ Part = tuple[RoutePath, float]
 
 # Classes that choose together, at most; all do where they are no more.
 MOST = 200
-# Every other part is of fewer classes, so many at least and at most.
+# About every other part is of fewer classes, so many at least and at most.
 LEAST, SOME = 10, 60
 # Stages that are drawn on average: at first, at least, at most. After a quick part there are so many times as
 # many, after a slow one fewer. Where fewer classes choose, so many are.
 DRAWN, FEWEST, MANY = 8.0, 3.0, 80.0
 QUICK_S, MORE, SLOW_S, FEWER = 0.7, 1.15, 2.5, 0.7
 DRAWN_FOR_SOME = (15, 25, 40, 80)
+# Stages that are few enough to be used all.
+FEW = 500
 # Paths that each class may choose from, the size of all that, and how long one part may take.
 PATHS, ALL_PATHS, PART_S = 120, 6_000, 4.0
 # How many stages like it what the others bring to a stage may move to.
@@ -170,8 +172,10 @@ class Repairs:
     def _some_arcs(self, many: int) -> Indices:
         """Those of the plan and so many others."""
         use = self.use[self.arcs]
-        if np.count_nonzero(use) <= many:
+        used = int(np.count_nonzero(use))
+        if not used or (used <= many and len(self.arcs) <= FEW):
             return self.arcs
+        many = min(many, used)
         drawn = self._rng.choice(self.arcs, size=many, replace=False, p=use / use.sum())
         return np.union1d(drawn, np.flatnonzero(carried_by(self.graph, self.plan))).astype(np.intp)
 
