@@ -77,7 +77,8 @@ class RouteWork:
         while watch.limit is None:
             known = self._known
             assert known is not None
-            self._learn(repairs, known)
+            repairs.arcs, repairs.use = known.arcs, known.use
+            repairs.take(known.plan)
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final
                 self._choose(repairs, watch)
@@ -102,18 +103,14 @@ class RouteWork:
         assert self._known is not None
         return self._known.prices[classes].astype(np.float64)
 
-    def _learn(self, repairs: Repairs, known: RouteKnown) -> None:
-        repairs.arcs, repairs.use = known.arcs, known.use
-        repairs.take(known.plan)
-
     def _choose(self, repairs: Repairs, watch: Watch) -> None:
         """The best plan over the stages that the relaxation uses most."""
-        graph, step = self._task.graph, self._task.step
+        graph = self._task.graph
         choice = share_out(
             graph,
             most_used(graph, repairs.use),
             np.zeros(len(graph.tail)),
-            repairs.price - (step or 1e-6 * repairs.price) * (1 - 1e-6),
+            repairs.cutoff,
             watch,
             time_limit_s=CHOOSING_S,
             threads=1,

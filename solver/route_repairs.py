@@ -112,6 +112,11 @@ class Repairs:
         self._rng = np.random.default_rng(self.seed)
         self._drawn = DRAWN
 
+    @property
+    def cutoff(self) -> float:
+        """What a better plan costs at most."""
+        return self.price - (self.step or 1e-6 * self.price) * (1 - 1e-6)
+
     def take(self, plan: Sequence[Part]) -> bool:
         """Go on from this plan, if it is one and cheaper."""
         price = price_of(self.graph, plan) if plan else math.inf
@@ -198,7 +203,7 @@ class Repairs:
             replace(part, load=np.concatenate([part.load, carried[used]])),
             paths,
             np.zeros(len(carried)),
-            self.price - (self.step or 1e-6 * self.price) * (1 - 1e-6),
+            self.cutoff,
             watch,
             time_limit_s=min(PART_S, time_limit_s),
             threads=self.threads,
