@@ -11,6 +11,7 @@ left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import highspy
@@ -48,23 +49,45 @@ class Kept:
         return np.array([program.groups[g].capacity[f] for g, f in self.facilities])
 
 
-def what_can_matter(program: Facilities, bounds: list[Bound], goal: float) -> Kept:
-    """Leave out every facility and pair that no answer of at most `goal` uses."""
-    facilities: list[tuple[int, int]] = []
-    numbers, classes, joining = [], [], []
+def what_can_matter(
+    program: Facilities, bounds: list[Bound], goal: float, among: Sequence[NDArray[np.bool_]] | None = None
+) -> Kept:
+    """Leave out every facility and pair that no answer of at most `goal` uses; `among`, [E, K'] for each group,
+    are those that are not left out already."""
+    lonely = np.ones(len(program), dtype=bool)
+    for bound in bounds:
+        lonely &= bound.value + program.alone - bound.worth <= goal + 1e-9 * goal
+    return kept_among(program, able_pairs(program, bounds, goal, among), lonely)
+
+
+def able_pairs(
+    program: Facilities, bounds: list[Bound], goal: float, among: Sequence[NDArray[np.bool_]] | None = None
+) -> tuple[NDArray[np.bool_], ...]:
+    """[E, K'] for each group: which pairs an answer of at most `goal` can use, as far as the bounds tell."""
+    tables = []
     for position, group in enumerate(program.groups):
         able = np.isfinite(group.joining)
+        if among is not None:
+            able &= among[position]
         for bound in bounds:
             able &= _penalties(program, group, bound) <= goal + 1e-9 * goal
+        tables.append(able)
+    return tuple(tables)
+
+
+def kept_among(
+    program: Facilities, tables: Sequence[NDArray[np.bool_]], lonely: NDArray[np.bool_]
+) -> Kept:
+    """The pairs in these tables, [E, K'] for each group, and who may stay alone."""
+    facilities: list[tuple[int, int]] = []
+    numbers, classes, joining = [], [], []
+    for position, (group, able) in enumerate(zip(program.groups, tables, strict=True)):
         for row in np.flatnonzero(able.any(axis=1)).tolist():
             columns = np.flatnonzero(able[row])
             numbers.append(np.full(len(columns), len(facilities)))
             classes.append(group.classes[columns])
             joining.append(group.joining[row, columns])
             facilities.append((position, row))
-    lonely = np.ones(len(program), dtype=bool)
-    for bound in bounds:
-        lonely &= bound.value + program.alone - bound.worth <= goal + 1e-9 * goal
     nothing = np.zeros(0)
     return Kept(
         facilities=facilities,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Goals
+from solver.group_bound import Groups
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Watch, resident_mb
 from solver.over_used import InstancesFirst, best_over_used
@@ -32,6 +33,7 @@ class Known:
     answer: Answer
     bound: Bound
     decide: bool = False
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +65,7 @@ class Work:
     def __init__(self, task: Task, send: Callable[[Answer | RuledOut], None]) -> None:
         self._task, self._best, self._send = task, task.answer, send
         self._to_decide, self._can_decide, self._bound = False, True, task.bounds[-1]
+        self._groups: Groups | None = None
         self._lock = threading.Lock()
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bounds[-1], list(task.patterns), step)
@@ -78,6 +81,7 @@ class Work:
         # A value and the prices that prove it: taken as one, since they are read in between.
         if known.bound.value > self._bound.value:
             self._bound = known.bound
+        self._groups = known.groups or self._groups
         self._to_decide = self._can_decide and (self._to_decide or known.decide)
 
     def run(self) -> None:
@@ -98,7 +102,7 @@ class Work:
                 over_used = True
                 self._keep(self._best_over_used())
             elif fits and first_s <= parts_s:
-                self._keep(first.improve(list(self._best), self._until_asked()))
+                self._keep(first.improve(list(self._best), self._until_asked(), self._groups))
                 first_s += time.monotonic() - began
             else:
                 self._keep(self._parts.improve(list(self._best), 1))
@@ -117,6 +121,7 @@ class Work:
         """Look for anything cheaper than the best answer; False where that ended without an answer."""
         task, ascent = self._task, self._ascent
         goals = Goals(task.program, task.bounds[0], ascent, threads=1, seed=task.seed, heavy=task.heavy)
+        goals.groups = self._groups
         goal = below(total_cost(self._best), ascent.step)
         verdict = goals.decide(goal, Watch(time_limit_s=DECIDING_S, memory_limit_mb=task.memory_limit_mb))
         if verdict.proven:

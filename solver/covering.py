@@ -77,6 +77,10 @@ class Covering:
         self._highs.addCol(missing, 0.0, infinite, 1, row, np.ones(1))
         self._further += 1
 
+    def leave_out(self, column: int) -> None:
+        """Never use this column again; the others keep their numbers."""
+        self._highs.changeColBounds(self._numbers[column], 0.0, 0.0)
+
     def set_limits(self, row: int, lower: float, upper: float) -> None:
         """Limits of a further row; ±∞ is none."""
         self._highs.changeRowBounds(self._rows + row, lower, upper)

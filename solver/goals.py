@@ -2,9 +2,10 @@
 
 Costs are multiples of a step, so an answer at the lower bound is optimal, and a bound that is proven to be
 out of reach rises by a step. Aiming low is what makes this quick: at a goal near the bound nearly everything
-is ruled out by reduced costs. What is left is decided in one of three ways:
+is ruled out by reduced costs. What is left is decided in one of four ways:
 
-    branch and price    `solver.branching`: light loads, where an instance could hold any of very many sets
+    branch and price    `solver.group_tree`: groups are programs of their own, nearly
+                        `solver.branching`: light loads, where an instance could hold any of very many sets
     few patterns        all are written down (`solver.enumeration`) and chosen from (`solver.pool`): heavy
                         loads, where an instance holds few fragments
     few pairs           the program as it stands (`solver.compact`), where HiGHS' cuts decide it at once
@@ -15,10 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from solver.branching import Tree
-from solver.compact import solve_compact, what_can_matter
+from solver.compact import Kept, solve_compact, what_can_matter
 from solver.enumeration import enumerate_patterns, written_down
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
+from solver.group_bound import Groups
+from solver.group_tree import GroupTree
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.pool import Pool
@@ -52,6 +55,9 @@ class Effort:
         )
 
 
+# An answer, and whether it is proven that there is none.
+Found = tuple[list[Pattern] | None, bool]
+
 # A first look at a goal by HiGHS: where prices are few and large its cuts decide at once. Where they leave
 # its bound further below the goal than this part of a step, it was far from deciding it.
 QUICK = Effort(branches=0, pairs=40_000, nodes=20, looks=15)
@@ -60,6 +66,8 @@ NEAR = 0.5
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 # Where it decided so many more, it may as well begin at the other end.
 SURE = 3
+# Nodes of the tree over groups in one look.
+GROUP_NODES = 15
 # Cuts for known patterns prove nothing, so there are few rounds of them.
 COMBINING_ROUNDS = 2
 # What its bounds may be wrong by, generously.
@@ -97,10 +105,13 @@ class Goals:
         self.threads, self.seed = threads, seed
         self._bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
         self._begun: _Begun | None = None
+        self._last_tree: Tree | None = None
         # How many goals HiGHS decided as they stand, less how often it was far from it.
         self._trust = 0
         # What it proved, of goals that it did not decide too.
         self.lower_bound = 0.0
+        # Where groups are programs of their own: what is left of each, prices, and choices.
+        self.groups: Groups | None = None
         self._quick, self._heavy = quick and not heavy, heavy
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
@@ -116,14 +127,13 @@ class Goals:
         if begun is None or begun.goal != goal:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
-        if begun.asked == 1 and self._quick and self._trust >= 0:
-            answer, proven = self._compact(allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
+        for look in (self._first_group_node, self._at_once, self._group_nodes, self._branch, self._choose):
+            answer, proven = look(begun, allowed, effort, watch)
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
-        answer, proven = self._branch(begun, effort.branches, watch)
-        if answer is None and not proven and watch.limit is None and begun.asked.bit_count() == 1:
-            answer, proven = self._choose(begun, allowed, effort.times(begun.asked), watch)
-        return self._verdict(answer, proven, allowed)
+            if watch.limit is not None:
+                break
+        return Verdict()
 
     @property
     def sure(self) -> bool:
@@ -133,7 +143,7 @@ class Goals:
     def decide(self, goal: float, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`, for as long as HiGHS takes for the program as it stands."""
         allowed = goal * (1 + 1e-9)
-        return self._verdict(*self._compact(allowed, LONG, watch), allowed)
+        return self._verdict(*self._compact(None, allowed, LONG, watch), allowed)
 
     def combine(self, goal: float, effort: Effort, watch: Watch) -> list[Pattern] | None:
         """An answer of at most `goal` made of patterns that the ascent knows; None proves nothing."""
@@ -152,50 +162,86 @@ class Goals:
         return self._verdict(answer, False, allowed).answer
 
     def _begin(self, goal: float, allowed: float) -> _Begun:
-        reduction = Reduction(self.program, what_can_matter(self.program, self._bounds, allowed))
+        if self.groups is None:
+            return _Begun(goal=goal)
+        able, bound, choices = self.groups.able, self.groups.bound, self.groups.choices
+        step = self.ascent.step
+        tree = GroupTree(self.program, able, bound, choices, allowed, step, seed=self.seed)
+        return _Begun(goal=goal, by_groups=tree)
+
+    def _what_can_matter(self, begun: _Begun | None, allowed: float) -> Kept:
+        among = None if self.groups is None else self.groups.able
+        if begun is not None and begun.by_groups is not None:
+            among = begun.by_groups.able or among
+        return what_can_matter(self.program, self._bounds, allowed, among)
+
+    def _first_group_node(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+        """It leaves out most of what cannot matter, which helps all that follows."""
+        if begun.by_groups is None or begun.asked > 1:
+            return None, False
+        return begun.by_groups.search(1, watch), begun.by_groups.proven
+
+    def _at_once(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+        if begun.asked > 1 or not self._quick or self._trust < 0:
+            return None, False
+        return self._compact(begun, allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
+
+    def _group_nodes(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+        if begun.by_groups is None:
+            return None, False
+        return begun.by_groups.search(GROUP_NODES, watch), begun.by_groups.proven
+
+    def _branch(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+        tree, reduction = begun.branches or self._begin_branches(begun, allowed)
+        answer = None
+        for _ in range(effort.branches):
+            # Without rows there is no use in it where patterns are few and trees deep.
+            if answer is None and (tree.with_rows or not self._heavy):
+                answer = tree.search(1, watch)
+        for pattern in tree.patterns:
+            if pattern.classes:
+                self.ascent.add(reduction.whole(pattern))
+        if answer is not None:
+            return [reduction.whole(pattern) for pattern in answer], False
+        return None, tree.proven
+
+    def _begin_branches(self, begun: _Begun, allowed: float) -> tuple[Tree, Reduction]:
+        reduction = Reduction(self.program, self._what_can_matter(begun, allowed))
         known = [found for pattern in self.ascent.patterns if (found := reduction.reduced(pattern))]
+        last = self._last_tree
         tree = Tree(
             reduction.program,
             self._bounds[-1],
             known,
             allowed,
             self.ascent.step,
-            with_rows=self._heavy and (self._begun is None or self._begun.tree.with_rows),
+            with_rows=self._heavy and (last is None or last.with_rows),
             # A lower goal left out more facilities: its prices prove nothing here, but are near.
-            guess=None if self._begun is None else self._begun.tree.root,
+            guess=None if last is None else last.root,
         )
-        return _Begun(goal=goal, tree=tree, reduction=reduction)
+        self._last_tree = tree
+        begun.branches = tree, reduction
+        return begun.branches
 
-    def _branch(self, begun: _Begun, branches: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
-        answer = None
-        for _ in range(branches):
-            # Without rows there is no use in it where patterns are few and trees deep.
-            if answer is None and (begun.tree.with_rows or not self._heavy):
-                answer = begun.tree.search(1, watch)
-        for pattern in begun.tree.patterns:
-            if pattern.classes:
-                self.ascent.add(begun.reduction.whole(pattern))
-        if answer is not None:
-            return [begun.reduction.whole(pattern) for pattern in answer], False
-        return None, begun.tree.proven
-
-    def _choose(
-        self, begun: _Begun, allowed: float, effort: Effort, watch: Watch
-    ) -> tuple[list[Pattern] | None, bool]:
-        root, program = begun.tree.root, begun.reduction.program
+    def _choose(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+        if begun.asked.bit_count() != 1 or begun.branches is None:
+            return None, False
+        effort = effort.times(begun.asked)
+        tree, reduction = begun.branches
+        root, program = tree.root, reduction.program
         bound, rows = Bound(value=root.bound, worth=root.worth), root.row_prices
         patterns = enumerate_patterns(program, bound, allowed, effort.patterns, watch, rows)
         if patterns is not None:
             answer, proven = Pool(program, patterns, allowed, rows).solve(
                 watch, threads=self.threads, seed=self.seed, nodes=effort.nodes, looks=effort.looks
             )
-            return answer and [begun.reduction.whole(pattern) for pattern in answer], proven
+            return answer and [reduction.whole(pattern) for pattern in answer], proven
         if self._quick and self._trust < 0:
             return None, False
-        return self._compact(allowed, effort, watch)
+        return self._compact(begun, allowed, effort, watch)
 
-    def _compact(self, allowed: float, effort: Effort, watch: Watch) -> tuple[list[Pattern] | None, bool]:
-        kept = what_can_matter(self.program, self._bounds, allowed)
+    def _compact(self, begun: _Begun | None, allowed: float, effort: Effort, watch: Watch) -> Found:
+        kept = self._what_can_matter(begun, allowed)
         if len(kept.classes) > effort.pairs or watch.limit is not None:
             return None, False
         answer, lower_bound = solve_compact(
@@ -229,9 +275,9 @@ class Goals:
 
 @dataclass(kw_only=True, eq=False)
 class _Begun:
-    """Branch and price for a goal, as far as it went; `asked` is how often."""
+    """What was begun for a goal, as far as it went; `asked` is how often."""
 
     goal: float
-    tree: Tree
-    reduction: Reduction
+    by_groups: GroupTree | None = None
+    branches: tuple[Tree, Reduction] | None = None
     asked: int = 0

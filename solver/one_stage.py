@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from solver.beside import worthwhile
+from solver.compact import able_pairs
 from solver.companion import Companion, Known, Task
 from solver.diving import dive
 from solver.facilities import (
@@ -39,6 +40,7 @@ from solver.facilities import (
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, Goals
 from solver.greedy import greedy
+from solver.group_bound import GroupAscent, choices_of
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used
@@ -60,6 +62,8 @@ ROUNDS_BESIDE = 20
 # Where HiGHS decides goals as they stand, the next one is twice as many steps away, up to so many; and where
 # no more steps than this are left between bound and answer, it begins at the other end too.
 MOST_STRIDE, DECIDABLE = 4, 6
+# Rounds of choosing by groups between two looks at what the companion found.
+GROUP_ROUNDS = 20
 # What combining known patterns may do beside a companion, and with how many times as many it is done again.
 COMBINING = Effort(branches=0, nodes=50, looks=50)
 MORE_PATTERNS = 1.25
@@ -212,6 +216,7 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
+        groups: GroupAscent | None = None
         combined = 0
         while not watch.over:
             self._hear(beside)
@@ -221,10 +226,17 @@ class _Search:
             if watch.over or not complete:
                 continue
             goals = goals or Goals(self.program, loose, ascent, threads=1, seed=self.seed, heavy=heavy)
+            if groups is None and not heavy:
+                groups = self._begin_groups(loose, ascent)
+            if groups is not None and self._choose_by_groups(groups, self._until_met(beside)):
+                goals.groups = groups.known
+            if watch.over:
+                break
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
                 decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
+                groups=goals.groups,
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
@@ -233,6 +245,22 @@ class _Search:
                 while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
                     pass
         self._hear(beside)
+
+    def _begin_groups(self, loose: Bound, ascent: PackedAscent) -> GroupAscent:
+        """Groups chosen as a whole, with the answer as the first choice."""
+        bound, goal = Bound(value=ascent.value, worth=ascent.worth), below(total_cost(self.best), self.step)
+        able = able_pairs(self.program, [loose, bound], goal)
+        return GroupAscent(self.program, able, bound, choices_of(self.program, self.best), goal, self.step)
+
+    def _choose_by_groups(self, groups: GroupAscent, watch: Watch) -> bool:
+        """Raise their bound as far as it goes; False where they are too hard for that."""
+        while not groups.hopeless and watch.limit is None:
+            groups.aim(below(total_cost(self.best), self.step))
+            complete = groups.run(watch, rounds=GROUP_ROUNDS)
+            self.watch.update(lower_bound=groups.lower_bound)
+            if complete:
+                return True
+        return False
 
     def _until_met(self, beside: Companion) -> Watch:
         """Listens to the companion, and ends early where its answer is proven to be the best."""

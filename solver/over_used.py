@@ -20,6 +20,7 @@ from scipy import sparse
 from solver.compact import Kept, patterns_of, search_compact, solve_compact, what_can_matter
 from solver.facilities import ALONE, Facilities, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
+from solver.group_bound import Groups
 from solver.highs import integer_search
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
@@ -80,15 +81,19 @@ class InstancesFirst:
         instances = sum(pattern.instances for pattern in answer)
         return float(self.program.members.sum()) >= MANY * instances
 
-    def improve(self, answer: list[Pattern], watch: Watch) -> list[Pattern] | None:
-        """A cheaper answer than `answer`, or None."""
+    def improve(
+        self, answer: list[Pattern], watch: Watch, groups: Groups | None = None
+    ) -> list[Pattern] | None:
+        """A cheaper answer than `answer`, or None; `groups` says which facilities and pairs matter."""
         program, ascent = self.program, self.ascent
         swell = SWELLS[self._turn % len(SWELLS)]
         others = self._drawn() if self._turn else set()
         self._turn += 1
         goal = below(total_cost(answer), ascent.step) * (1 + EPSILON)
-        kept = what_can_matter(program, [Bound(value=ascent.value, worth=ascent.worth)], goal)
-        kept = _only(kept, _used(ascent) | {(pattern.group, pattern.facility) for pattern in answer} | others)
+        bound = Bound(value=ascent.value, worth=ascent.worth)
+        kept = what_can_matter(program, [bound], goal, None if groups is None else groups.able)
+        used = _used(ascent) if groups is None else groups.used
+        kept = _only(kept, used | {(pattern.group, pattern.facility) for pattern in answer} | others)
         if not kept.facilities or len(kept.classes) > MOST_CUT_PAIRS or watch.limit is not None:
             return None
         found = search_compact(
@@ -106,7 +111,7 @@ class InstancesFirst:
         if found.values is None or watch.limit is not None:
             return None
         instances = np.rint(found.values[: len(kept.facilities)]).astype(np.intp)
-        better = _shared_out(program, kept, instances, goal, watch, threads=self.threads, seed=self.seed)
+        better = shared_out(program, kept, instances, goal, watch, threads=self.threads, seed=self.seed)
         return better if better is not None and total_cost(better) <= goal else None
 
     def _drawn(self) -> set[tuple[int, int]]:
@@ -121,7 +126,7 @@ class InstancesFirst:
         return {facilities[number] for number in drawn.tolist()}
 
 
-def _shared_out(
+def shared_out(
     program: Facilities,
     kept: Kept,
     instances: Indices,

@@ -324,5 +324,5 @@ class PackedAscent:
         """Everything that pays when instances are bought in fractions, in one pattern of many instances."""
         rate = float(group.price[facility] / group.capacity[facility])
         paying = gain > load * rate
-        counts = {int(k): int(n) for k, n in zip(classes[paying], members[paying], strict=True)}
+        counts = {int(k): int(n) for k, n in zip(classes[paying], members[paying], strict=True) if n}
         return [make_pattern(self.program, number, facility, counts)] if counts else []

@@ -1,0 +1,171 @@
+"""Branch and price over groups: an answer to 5.2 of at most a goal, or a proof that there is none.
+
+A node is the relaxation of `solver.group_bound` over the pairs of facility and class that are left. Where it
+serves a fragment in parts at several groups, one child serves it at one of them and the other elsewhere. Where
+it does not, it has chosen instances for every group and who is served there, and only whether whole fragments
+find room on these is open: with so few pairs left HiGHS decides that (`solver.compact`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solver.compact import Kept, kept_among, solve_compact
+from solver.facilities import Facilities, Floats, Pattern, settle, total_cost
+from solver.fractional_bound import Bound
+from solver.group_bound import Able, GroupAscent
+from solver.group_labels import Choice
+from solver.outcome import Watch
+from solver.over_used import shared_out
+
+# Served this near to wholly, a fragment is.
+WHOLE = 1e-5
+# Rounds of a node's relaxation at most.
+ROUNDS = 400
+# Pairs up to which HiGHS is asked about a node first, and what it may do; where there is nothing to branch on, more.
+FEW, NODES, LOOKS, LAST_NODES, LAST_LOOKS = 1_500, 20, 40, 1_000, 2_000
+# What its bounds may be wrong by, generously.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Node:
+    """The pairs left, who may stay alone ([K]), and prices that prove the bound."""
+
+    able: Able
+    lonely: NDArray[np.bool_]
+    bound: Bound
+
+
+class GroupTree:
+    """A search for answers of at most `goal` that use the pairs `able`; `choices` are columns to begin with."""
+
+    def __init__(
+        self,
+        program: Facilities,
+        able: Able,
+        bound: Bound,
+        choices: list[tuple[int, Choice]],
+        goal: float,
+        step: float,
+        *,
+        seed: int,
+    ) -> None:
+        self.program, self.goal, self.step, self.seed = program, goal, step, seed
+        self.choices = choices
+        lonely = np.ones(len(program), dtype=bool)
+        self._open = [Node(able=able, lonely=lonely, bound=bound)]
+        self._undecided = False
+        self.able: Able | None = None  # pairs that are left at the first node
+
+    @property
+    def proven(self) -> bool:
+        """There is no answer of at most the goal."""
+        return not self._open and not self._undecided
+
+    @property
+    def given_up(self) -> bool:
+        """Nothing is left to be looked at, and nothing is proven."""
+        return not self._open and self._undecided
+
+    def search(self, nodes: int, watch: Watch) -> list[Pattern] | None:
+        """Look at so many more nodes; the first answer of at most the goal that is found."""
+        for _ in range(nodes):
+            if not self._open or watch.limit is not None:
+                break
+            node = self._open.pop()
+            answer = self._visit(node, watch)
+            if watch.limit is not None:
+                self._open.append(node)
+            if answer is not None:
+                return answer
+        return None
+
+    def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
+        ascent = GroupAscent(
+            self.program, node.able, node.bound, self.choices, self.goal, self.step, lonely=node.lonely
+        )
+        complete = ascent.run(watch, rounds=ROUNDS)
+        if watch.limit is not None:
+            return None
+        self.choices = ascent.choices
+        if ascent.done:
+            return None
+        able = tuple(ascent.able)
+        self.able = self.able or able
+        kept = kept_among(self.program, able, node.lonely)
+        if len(kept.classes) <= FEW:
+            answer, proven = self._decide(kept, NODES, LOOKS, watch)
+            if answer is not None or proven or watch.limit is not None:
+                return answer
+        fractions = ascent.fractions() if complete else []
+        if not fractions:
+            answer = self._with_instances(kept, ascent, watch) if complete else None
+            if answer is not None:
+                return answer
+            answer, proven = self._decide(kept, LAST_NODES, LAST_LOOKS, watch)
+            self._undecided |= not proven
+            return answer
+        _, group, k, part = fractions[0]
+        bound = Bound(value=ascent.value, worth=ascent.worth)
+        there, elsewhere = self._children(able, node.lonely, group, k, bound)
+        self._open.extend((elsewhere, there) if part > 0.5 else (there, elsewhere))
+        return None
+
+    def _children(
+        self, able: Able, lonely: NDArray[np.bool_], group: int, k: int, bound: Bound
+    ) -> tuple[Node, Node]:
+        """Class k at this group, and not there; group −1 is alone."""
+        there, elsewhere = list(able), list(able)
+        for number, one in enumerate(self.program.groups):
+            column = int(np.searchsorted(one.classes, k))
+            if column < len(one.classes) and one.classes[column] == k and able[number][:, column].any():
+                without = able[number].copy()
+                without[:, column] = False
+                (elsewhere if number == group else there)[number] = without
+        alone, together = lonely.copy(), lonely.copy()
+        together[k] = False
+        return (
+            Node(able=tuple(there), lonely=alone if group < 0 else together, bound=bound),
+            Node(able=tuple(elsewhere), lonely=together if group < 0 else alone, bound=bound),
+        )
+
+    def _with_instances(self, kept: Kept, ascent: GroupAscent, watch: Watch) -> list[Pattern] | None:
+        """Whole fragments shared out among the instances that the relaxation has chosen, where there is room."""
+        number = {facility: position for position, facility in enumerate(kept.facilities)}
+        instances = np.zeros(len(kept.facilities))
+        for times, group, choice in ascent.used():
+            for facility in np.flatnonzero(choice.instances).tolist():
+                if (group, facility) in number:
+                    instances[number[group, facility]] += times * choice.instances[facility]
+        return shared_out(
+            self.program,
+            kept,
+            np.rint(instances).astype(np.intp),
+            self.goal * (1 + 1e-9),
+            watch,
+            threads=1,
+            seed=self.seed,
+        )
+
+    def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
+        """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""
+        allowed = self.goal * (1 + 1e-9)
+        answer, lower_bound = solve_compact(
+            self.program,
+            kept,
+            goal=allowed,
+            watch=watch,
+            threads=1,
+            seed=self.seed,
+            nodes=nodes,
+            looks=looks,
+        )
+        if answer is not None:
+            answer = settle(self.program, answer)
+            if total_cost(answer) <= allowed:
+                return answer, False
+        return None, lower_bound * (1 - TOLERANCE) > allowed
