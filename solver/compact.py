@@ -52,8 +52,10 @@ class Kept:
 def what_can_matter(
     program: Facilities, bounds: list[Bound], goal: float, among: Sequence[NDArray[np.bool_]] | None = None
 ) -> Kept:
-    """Leave out every facility and pair that no answer of at most `goal` uses; `among`, [E, K'] for each group,
-    are those that are not left out already."""
+    """Leave out every facility and pair that no answer of at most `goal` uses.
+
+    `among`, [E, K'] for each group, are the pairs that are not left out already.
+    """
     lonely = np.ones(len(program), dtype=bool)
     for bound in bounds:
         lonely &= bound.value + program.alone - bound.worth <= goal + 1e-9 * goal
@@ -75,9 +77,7 @@ def able_pairs(
     return tuple(tables)
 
 
-def kept_among(
-    program: Facilities, tables: Sequence[NDArray[np.bool_]], lonely: NDArray[np.bool_]
-) -> Kept:
+def kept_among(program: Facilities, tables: Sequence[NDArray[np.bool_]], lonely: NDArray[np.bool_]) -> Kept:
     """The pairs in these tables, [E, K'] for each group, and who may stay alone."""
     facilities: list[tuple[int, int]] = []
     numbers, classes, joining = [], [], []

@@ -13,6 +13,7 @@ is ruled out by reduced costs. What is left is decided in one of four ways:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from solver.branching import Tree
@@ -127,8 +128,15 @@ class Goals:
         if begun is None or begun.goal != goal:
             begun = self._begun = self._begin(goal, allowed)
         begun.asked += 1
-        for look in (self._first_group_node, self._at_once, self._group_nodes, self._branch, self._choose):
-            answer, proven = look(begun, allowed, effort, watch)
+        looks: tuple[Callable[[], Found], ...] = (
+            lambda: self._first_group_node(begun, watch),
+            lambda: self._at_once(begun, allowed, watch),
+            lambda: self._group_nodes(begun, watch),
+            lambda: self._branch(begun, allowed, effort.branches, watch),
+            lambda: self._choose(begun, allowed, effort, watch),
+        )
+        for look in looks:
+            answer, proven = look()
             if answer is not None or proven:
                 return self._verdict(answer, proven, allowed)
             if watch.limit is not None:
@@ -175,26 +183,26 @@ class Goals:
             among = begun.by_groups.able or among
         return what_can_matter(self.program, self._bounds, allowed, among)
 
-    def _first_group_node(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+    def _first_group_node(self, begun: _Begun, watch: Watch) -> Found:
         """It leaves out most of what cannot matter, which helps all that follows."""
         if begun.by_groups is None or begun.asked > 1:
             return None, False
         return begun.by_groups.search(1, watch), begun.by_groups.proven
 
-    def _at_once(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+    def _at_once(self, begun: _Begun, allowed: float, watch: Watch) -> Found:
         if begun.asked > 1 or not self._quick or self._trust < 0:
             return None, False
         return self._compact(begun, allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
 
-    def _group_nodes(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+    def _group_nodes(self, begun: _Begun, watch: Watch) -> Found:
         if begun.by_groups is None:
             return None, False
         return begun.by_groups.search(GROUP_NODES, watch), begun.by_groups.proven
 
-    def _branch(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
+    def _branch(self, begun: _Begun, allowed: float, branches: int, watch: Watch) -> Found:
         tree, reduction = begun.branches or self._begin_branches(begun, allowed)
         answer = None
-        for _ in range(effort.branches):
+        for _ in range(branches):
             # Without rows there is no use in it where patterns are few and trees deep.
             if answer is None and (tree.with_rows or not self._heavy):
                 answer = tree.search(1, watch)

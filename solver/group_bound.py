@@ -1,18 +1,24 @@
-"""The relaxation of 5.2 over whole groups: each chooses its instances as a whole, and which fragments it serves.
+"""The relaxation of 5.2 over groups: each chooses all its instances at once, and which fragments it serves.
 
-A fragment rarely pays to join a group other than the one that begins where it starts. So groups are programs of
-their own, nearly, and all that a relaxation over single facilities (`solver.packed_bound`) may mix is within
-them: half an instance of this kind and half of that. With columns C that say all that group g does at once,
+A fragment rarely pays to join a group other than the one that begins where it starts. So groups are programs
+of their own, nearly, and most of what a relaxation over single facilities (`solver.packed_bound`) mixes is in
+one of them: half an instance of this kind and half of that. With columns C that say all that group g does,
 
-    min Σ cost_C λ_C + Σ_k w_k z_k   s.t.  Σ_C x_kC λ_C + z_k ≥ m_k,   Σ_{C of g} λ_C ≤ 1 for every group,   λ ≥ 0
+    min Σ cost_C λ_C + Σ_k w_k z_k
+    s.t. Σ_C x_kC λ_C + z_k ≥ m_k,   Σ_{C of g} λ_C ≤ 1 for every group,   λ, z ≥ 0
 
-only fragments that are served here half the time and there half the time are left to mix (Dantzig and Wolfe,
-*Decomposition principle for linear programs*, 1960). At any prices π ≤ w
+what is left to mix are fragments that are served here half the time and there half the time (Dantzig and
+Wolfe, *Decomposition principle for linear programs*, 1960). At any prices π ≤ w
 
-    Σ_k m_k π_k − Σ_g V_g(π)         V_g(π) what group g earns at most (`solver.group_labels`)
+    L(π) = Σ_k m_k π_k − Σ_g V_g(π)        V_g(π) what group g earns at most (`solver.group_labels`)
 
-is a bound. An answer of at most G in which a group earns l less than it could costs l more than this bound: what
-costs too much, facilities and pairs of facility and class, is in no such answer.
+is a bound. An answer in which a group earns l less than it could costs L + l at least: facilities and pairs
+of facility and class for which that is more than the goal are in no answer that matters.
+
+First L is raised by steps along its subgradient, as long as these go up (Polyak 1969): that takes some dozen
+rounds, and leaves good columns behind. The master program over these does the rest, at prices between its own
+and the best ones, nearer to these where its own are on their far side (Pessoa, Sadykov, Uchoa and Vanderbeck,
+*Automation and combination of linear-programming based stabilization techniques in column generation*, 2018).
 """
 
 from __future__ import annotations
@@ -26,17 +32,19 @@ from numpy.typing import NDArray
 from solver.covering import Covering
 from solver.facilities import ALONE, Facilities, Floats, Indices, Pattern
 from solver.fractional_bound import NEGLIGIBLE, Bound
-from solver.group_labels import Choice, GroupLabels, TooManyLabels
+from solver.group_labels import ALIKE, Choice, GroupLabels
+from solver.labels import TooManyLabelsError
 from solver.outcome import Watch
 from solver.steps import round_up
 
+# Steps are halved after so many in vain, which bring less than this part of what is missing; the shortest.
+PATIENCE, IN_VAIN, SHORTEST = 5, 1e-4, 0.1
+# How near prices are to the best ones, and what they move by, towards the master's or the best.
+SMOOTHING, LEAST, MOST, TOWARDS, BACK = 0.8, 0.3, 0.99, 0.1, 0.3
 # How near the bound has to come to the relaxation's optimum, as a part of it.
 CLOSE = 2e-5
-# How far the prices tried are from the master's towards the best, and how much less every time they prove nothing.
-SMOOTHINGS = (0.8, 0.5, 0.0)
 # What can be left out is looked for again after so many rounds.
 EVERY = 15
-
 # A part this near to a whole number is one.
 WHOLE = 1e-5
 
@@ -46,18 +54,24 @@ Able = tuple[NDArray[np.bool_], ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """What is known of the groups: no answer of at most a goal uses pairs that are not `able`; `choices` are
-    columns with their groups, `used` the facilities (group, facility) that the relaxation uses."""
+    """What is known of the groups: no answer of at most the goal uses a pair that is not `able`.
+
+    `choices` are columns with their groups; `used` the facilities (group, facility) of the relaxation.
+    """
 
     able: Able
     bound: Bound
     choices: list[tuple[int, Choice]]
-    used: frozenset[tuple[int, int]]
+    used: set[tuple[int, int]]
 
 
 class GroupAscent:
-    """The column generation: no answer of at most `goal` costs less than `value`, which the prices `worth`
-    prove, or uses a pair that is not `able`. `hopeless`: a group is too hard for labels."""
+    """The ascent to its bound: no answer of at most `goal` costs less than `value`, or uses a pair that is not
+    `able`. `worth` are the best prices, and `level` is what groups make of them. `hopeless`: a group is too
+    hard for labels.
+
+    `choices` are columns to begin with, `lonely` [K] says who may stay alone, `stride` how far steps go.
+    """
 
     def __init__(
         self,
@@ -69,9 +83,10 @@ class GroupAscent:
         step: float,
         *,
         lonely: NDArray[np.bool_] | None = None,
+        stride: float = 1.0,
     ) -> None:
         self.program, self.able, self.goal, self.step = program, list(able), goal, step
-        self.value, self.worth = bound.value, np.minimum(bound.worth, program.alone)
+        self.value, self.worth, self.level = bound.value, np.minimum(bound.worth, program.alone), -math.inf
         self.hopeless = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
         self._labels = {number: GroupLabels(program, number, able[number]) for number in self._groups}
@@ -86,69 +101,36 @@ class GroupAscent:
             self._master.add_row(np.zeros(self._columns), goal)
             self._master.set_limits(row, -math.inf, 1.0)
         for number, choice in choices:
-            if number in self._choices and _possible(choice, self.able[number], program.groups[number].classes):
+            if number in self._choices and self._possible(number, choice):
                 self._add(number, choice)
-        self._first, self._since = True, 0
+        self._at, self._stride, self._in_vain = self.worth, stride, 0
+        self._smoothing, self._since = SMOOTHING, 0
 
     @property
     def lower_bound(self) -> float:
         """No answer costs less, whatever the goal."""
         return min(round_up(self.value, self.step), self.goal + self.step)
 
-    def aim(self, goal: float) -> None:
-        """From here on only answers of at most this matter."""
-        self.goal = min(self.goal, goal)
-
-    def run(self, watch: Watch, *, rounds: int) -> bool:
-        """Raise the bound to the relaxation's optimum, or above the goal, or until the rounds or the watch are
-        over; True when it is there."""
-        try:
-            return self._run(watch, rounds)
-        except TooManyLabels:
-            self.hopeless = True
-            return False
-
-    def _run(self, watch: Watch, rounds: int) -> bool:
-        for _ in range(rounds):
-            relaxed = self._master.relax()
-            duals = dict(zip(self._groups, relaxed.duals.tolist(), strict=True))
-            target = np.minimum(relaxed.worth, self._alone)
-            found = False
-            for smoothing in (1.0,) if self._first else SMOOTHINGS:
-                probe = smoothing * self.worth + (1 - smoothing) * target
-                found = self._price(probe, target, duals, watch) or self._first
-                if found or watch.limit is not None:
-                    break
-            self._first = False
-            watch.update(phase="choosing by starts", lower_bound=self.lower_bound)
-            if watch.limit is not None:
-                return False
-            if not found or self.value >= relaxed.objective * (1 - CLOSE) or self.done:
-                self.leave_out(watch)
-                return True
-            self._since += 1
-            if self._since >= EVERY:
-                self.leave_out(watch)
-        return False
-
     @property
-    def known(self) -> Groups:
-        """What it knows."""
-        return Groups(
-            able=tuple(self.able),
-            bound=Bound(value=self.value, worth=self.worth),
-            choices=self.choices,
-            used=frozenset(
-                (number, facility)
-                for _, number, choice in self.used()
-                for facility in np.flatnonzero(choice.instances).tolist()
-            ),
-        )
+    def done(self) -> bool:
+        """No answer costs at most the goal."""
+        return round_up(self.value, self.step) > self.goal * (1 + 1e-9)
 
     @property
     def choices(self) -> list[tuple[int, Choice]]:
         """The columns that are left, with their groups."""
         return [(number, choice) for number, choices in self._choices.items() for _, choice in choices]
+
+    @property
+    def known(self) -> Groups:
+        """What it knows."""
+        used = {
+            (number, facility)
+            for _, number, choice in self.used()
+            for facility in np.flatnonzero(choice.instances).tolist()
+        }
+        bound = Bound(value=self.value, worth=self.worth)
+        return Groups(able=tuple(self.able), bound=bound, choices=self.choices, used=used)
 
     def used(self) -> list[tuple[float, int, Choice]]:
         """How much the relaxation uses each choice that it uses, and its group."""
@@ -161,12 +143,10 @@ class GroupAscent:
         ]
 
     def fractions(self) -> list[tuple[float, int, int, float]]:
-        """(how far from whole, group, class, part) of the classes of one fragment that are served in parts, the
-        farthest first; group −1 is alone."""
-        parts: dict[tuple[int, int], float] = {}
-        used = self._master.relax().used
-        for k in np.flatnonzero(used[: len(self.program)] > WHOLE).tolist():
-            parts[ALONE, k] = float(used[k])
+        """(how far from whole, group, class, part) of single fragments that are served in parts, the farthest
+        first; group −1 is alone."""
+        alone = self._master.relax().used[: len(self.program)]
+        parts = {(ALONE, k): float(alone[k]) for k in np.flatnonzero(alone > WHOLE).tolist()}
         for times, number, choice in self.used():
             for k, count in zip(choice.classes.tolist(), choice.counts.tolist(), strict=True):
                 parts[number, k] = parts.get((number, k), 0.0) + times * count
@@ -177,58 +157,125 @@ class GroupAscent:
         ]
         return sorted(found, key=lambda one: -one[0])
 
-    @property
-    def done(self) -> bool:
-        """No answer costs at most the goal."""
-        return round_up(self.value, self.step) > self.goal * (1 + 1e-9)
+    def aim(self, goal: float) -> None:
+        """From here on only answers of at most this matter."""
+        self.goal = min(self.goal, goal)
+
+    def run(self, watch: Watch, *, rounds: int) -> bool:
+        """Raise the bound as far as it goes, or above the goal, or until the rounds or the watch are over.
+
+        True where it went as far as it goes, in steps of the price.
+        """
+        try:
+            for _ in range(rounds):
+                if self._stride >= SHORTEST:
+                    self._step_up(watch)
+                    ended = self.done
+                else:
+                    ended = not self._generate(watch)
+                if watch.limit is not None:
+                    return False
+                if ended:
+                    self.leave_out(watch)
+                    return True
+        except TooManyLabelsError:
+            self.hopeless = True
+        return False
 
     def leave_out(self, watch: Watch) -> None:
         """Leave out the pairs that are in no answer of at most the goal."""
         self._since = 0
-        total, losses = float(self.worth @ self.program.members), {}
+        if self.level == -math.inf:
+            return
+        losses = {}
         for number, labels in self._labels.items():
             try:
-                losses[number] = labels.losses(self.worth, self.goal - self.value)
-            except TooManyLabels:
+                losses[number] = labels.losses(self.worth, self.goal - self.level)
+            except TooManyLabelsError:
                 return  # the goal is too far away
             watch.update()
             if watch.limit is not None:
                 return
-        self.value = max(self.value, total - sum(loss.earned for loss in losses.values()))
+        self.level = float(self.worth @ self.program.members) - sum(loss.earned for loss in losses.values())
+        self.value = max(self.value, self.level)
         for number, loss in losses.items():
-            able = self.able[number] & (loss.pairs <= (self.goal - self.value) * (1 + 1e-9) + 1e-9)
+            able = self.able[number] & (loss.pairs <= self.goal - self.level + ALIKE * (1 + self.goal))
             if able.sum() < self.able[number].sum():
                 self.able[number] = able
                 self._labels[number] = GroupLabels(self.program, number, able)
-                self._drop(number, able)
+                self._drop(number)
 
-    def _drop(self, number: int, able: NDArray[np.bool_]) -> None:
-        """Leave out the columns that are no choice any more."""
-        classes = self.program.groups[number].classes
-        kept = []
-        for column, choice in self._choices[number]:
-            if _possible(choice, able, classes):
-                kept.append((column, choice))
+    def _step_up(self, watch: Watch) -> None:
+        """A step along the subgradient: what the choices at these prices leave unserved is worth more."""
+        before = self.level
+        value, lacking = self._value_at(self._at, watch)
+        if before == -math.inf or self.level > before + IN_VAIN * (self.goal - before):
+            self._in_vain = 0
+        else:
+            self._in_vain += 1
+        length = float(lacking @ lacking)
+        if length == 0:
+            self._stride = 0.0
+        elif self._in_vain >= PATIENCE:
+            self._stride, self._in_vain, self._at = self._stride / 2, 0, self.worth
+        else:
+            far = self._stride * max(0.0, self.goal + self.step - value) / length
+            self._at = np.clip(self._at + far * lacking, 0.0, self._alone)
+
+    def _generate(self, watch: Watch) -> bool:
+        """A round of column generation; false where nothing is left that it could bring."""
+        relaxed = self._master.relax()
+        target = np.minimum(relaxed.worth, self._alone)
+        duals = dict(zip(self._groups, relaxed.duals.tolist(), strict=True))
+        smoothing, found = self._smoothing, False
+        while not found and watch.limit is None:
+            centre, first = self.worth, self._columns
+            _, lacking = self._value_at(smoothing * centre + (1 - smoothing) * target, watch)
+            found = any(
+                column >= first and _earned(choice, target) + duals[number] > NEGLIGIBLE * choice.cost
+                for number, choices in self._choices.items()
+                for column, choice in choices[-1:]
+            )
+            if smoothing == 0.0:
+                break
+            if float(lacking @ (target - centre)) > 0:
+                self._smoothing = max(LEAST, self._smoothing - TOWARDS)
             else:
-                self._master.leave_out(column)
-        self._choices[number] = kept
+                self._smoothing = min(MOST, self._smoothing + BACK * (1 - self._smoothing))
+            smoothing = max(0.0, 1 - 2 * (1 - smoothing))
+        self._since += 1
+        if self._since >= EVERY and watch.limit is None:
+            self.leave_out(watch)
+        return found and not self.done and not self._as_high_as(relaxed.objective)
 
-    def _price(self, probe: Floats, target: Floats, duals: dict[int, float], watch: Watch) -> bool:
-        """What every group earns at most at `probe`; whether any choice pays at the master's prices."""
-        value, found = float(probe @ self.program.members), False
+    def _as_high_as(self, optimum: float) -> bool:
+        """The bound is near what the relaxation proves, or rounds up to the same price."""
+        if self.value >= optimum * (1 - CLOSE):
+            return True
+        return self.step > 0 and round_up(self.value, self.step) >= round_up(optimum, self.step)
+
+    def _value_at(self, worth: Floats, watch: Watch) -> tuple[float, Floats]:
+        """The bound at these prices, and what the groups' choices there leave unserved, [K]."""
+        value, lacking = float(worth @ self.program.members), self.program.members.astype(np.float64)
         for number, labels in self._labels.items():
-            known = max((_earned(choice, probe) for _, choice in self._choices[number]), default=0.0)
-            earned, choice = labels.best(probe, max(0.0, known))
+            earnings = [(_earned(choice, worth), choice) for _, choice in self._choices[number]]
+            known, best = max(earnings, key=lambda one: one[0], default=(0.0, None))
+            if known <= 0:
+                known, best = 0.0, None
+            earned, better = labels.best(worth, known)
             value -= earned
-            if choice is not None:
-                self._add(number, choice)
-                found |= _earned(choice, target) + duals[number] > NEGLIGIBLE * choice.cost
+            if better is not None:
+                best = better
+                self._add(number, better)
+            if best is not None:
+                lacking[best.classes] -= best.counts
             watch.update()
             if watch.limit is not None:
-                return found
-        if value > self.value:
-            self.value, self.worth = value, probe
-        return found
+                return -math.inf, lacking
+        if value > self.level:
+            self.level, self.worth = value, worth
+            self.value = max(self.value, value)
+        return value, lacking
 
     def _add(self, number: int, choice: Choice) -> None:
         row = np.zeros(len(self._groups))
@@ -237,31 +284,38 @@ class GroupAscent:
         self._choices[number].append((self._columns, choice))
         self._columns += 1
 
+    def _drop(self, number: int) -> None:
+        """Leave out the group's columns that are none any more."""
+        kept = []
+        for column, choice in self._choices[number]:
+            if self._possible(number, choice):
+                kept.append((column, choice))
+            else:
+                self._master.leave_out(column)
+        self._choices[number] = kept
+
+    def _possible(self, number: int, choice: Choice) -> bool:
+        """Whether its facilities and its classes are among those that are able."""
+        used = self.able[number][choice.instances > 0]
+        position = np.searchsorted(self.program.groups[number].classes, choice.classes)
+        return bool(used.any(axis=1).all() and used[:, position].any(axis=0).all())
+
 
 def _earned(choice: Choice, worth: Floats) -> float:
     return float(worth[choice.classes] @ choice.counts) - choice.cost
-
-
-def _possible(choice: Choice, able: NDArray[np.bool_], classes: Indices) -> bool:
-    """Whether its facilities and classes are among those that are able."""
-    used = able[choice.instances > 0]
-    position = np.searchsorted(classes, choice.classes)
-    return bool(used.any(axis=1).all() and used[:, position].any(axis=0).all())
 
 
 def choices_of(program: Facilities, answer: list[Pattern]) -> list[tuple[int, Choice]]:
     """What every group does in an answer."""
     found = []
     for number in sorted({pattern.group for pattern in answer} - {ALONE}):
-        group = program.groups[number]
         mine = [pattern for pattern in answer if pattern.group == number]
-        instances, counts = np.zeros(len(group), dtype=np.intp), np.zeros(len(program))
+        instances: Indices = np.zeros(len(program.groups[number]), dtype=np.intp)
+        counts = np.zeros(len(program))
         for pattern in mine:
             instances[pattern.facility] += pattern.instances
             counts[list(pattern.classes)] += pattern.counts
         served = np.flatnonzero(counts)
         cost = sum(pattern.cost for pattern in mine)
-        found.append(
-            (number, Choice(cost=cost, instances=instances, classes=served, counts=counts[served]))
-        )
+        found.append((number, Choice(cost=cost, instances=instances, classes=served, counts=counts[served])))
     return found

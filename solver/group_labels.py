@@ -11,39 +11,29 @@ spare); one that is worse in both than another at the same place is dropped, and
 more than is known already even if the instances to come could be bought in fractions.
 
 Who pays a_ke to join (having started before the group) pays more at slow facilities, since less time is left
-for getting there. Of the places where it pays the same only the last has to be looked at. It could be served at
-several places that cost more and more, which is a relaxation; so is the row, where who can use a facility does
-not follow from its place alone.
+for getting there. Of the places where it pays the same only the last has to be looked at. It could be served
+at several places that cost more and more, which is a relaxation; so is the row, where who can use a facility
+does not follow from its place alone.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.facilities import EPSILON, Facilities, Floats, Indices
+from solver.labels import START, Labels, Step, Trace, merged, numbered, pieces, together
 
 # What earns less is not looked at; and a label has to promise so much more than what is known.
 TINY = 1e-9
+# What losses may be wrong by, as a part of what is earned: they are sums of many numbers.
+ALIKE = 1e-7
 # What capacities are rounded up by: more than a load may exceed them.
 ROOM = 2 * EPSILON
-# Of two labels with as much to spare as this one more, which capacities' room makes up for, one is dropped.
-SAME = 1e-12
 # A price for capacity where there is none.
 NEVER = 1e15
-# Labels at one place from which on a group is too hard.
-MOST_LABELS = 100_000
-
-
-# A place where an instance is bought, and 0; or an item, and how many of its fragments are served.
-Step = tuple[int, int]
-
-
-class TooManyLabels(Exception):
-    """The group is too hard for labels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,31 +57,10 @@ class Losses:
     pairs: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    """`earned` falls and `spare` rises; `number` tells how they came about."""
-
-    earned: Floats
-    spare: Floats
-    number: Indices
-
-    def __len__(self) -> int:
-        return len(self.earned)
-
-    def where(self, flags: NDArray[np.bool_]) -> _Labels:
-        return _Labels(self.earned[flags], self.spare[flags], self.number[flags])
-
-    def unnumbered(self) -> _Labels:
-        return _Labels(self.earned, self.spare, np.zeros(len(self), dtype=np.intp))
-
-    def capped(self, spare: float) -> _Labels:
-        return _Labels(self.earned, np.minimum(self.spare, spare), self.number)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Prices:
-    """A group at some prices. T items pay: `items` [T] in the order of their places, `gain` [T]; those of place
-    p are first[p] … first[p + 1] − 1. `rest` [T + 1] is all load that may be served from an item on.
+    """A group at some prices. T items pay: `items` [T] in the order of their places, `gain` [T]; those of
+    place p are first[p] … first[p + 1] − 1. `rest` [T + 1] is all load that may be served from an item on.
 
     From place p on labels earn at most ahead[p] + rate[p]·spare, and all_ahead[p]; what was before it, an
     instance of p among it, and leaves `needed` has earned at most behind[p] − rate_behind[p]·needed.
@@ -143,8 +112,8 @@ class GroupLabels:
     def best(self, worth: Floats, known: float = 0.0) -> tuple[float, Choice | None]:
         """What the group earns at most, and what it chooses; `known` and None where that is not more."""
         prices = self._at(worth)
-        trace = _Trace()
-        labels = _start()
+        trace = Trace()
+        labels = START
         for place in range(len(self._rows)):
             labels = self._bought_at(prices, place, labels, known, trace)
             for item in range(prices.first[place], prices.first[place + 1]):
@@ -157,25 +126,27 @@ class GroupLabels:
         return earned, self._choice(trace.back(int(labels.number[0])))
 
     def losses(self, worth: Floats, most: float) -> Losses:
-        """What it costs to use a facility, or to have a class at one; infinite where that is more than `most`."""
+        """What using a facility loses, or having a class at one; infinite where that is more than `most`."""
         prices = self._at(worth)
         earned, _ = self.best(worth)
-        least = earned - most * (1 + EPSILON) - TINY
+        least = earned - most - ALIKE * (1 + earned)
         ahead = self._ahead(prices, least)
         facilities = np.full(len(self._rows), -np.inf)
         items = np.full(len(self._place), -np.inf)
-        labels = _start()
+        labels = START
         for place in range(len(self._rows)):
             before = ahead.places[place]
-            facilities[place] = _together(
+            facilities[place] = together(
                 labels.earned - self._price[place], labels.spare + self._capacity[place], before
             )
             labels = self._bought_at(prices, place, labels, least)
             for item in range(prices.first[place], prices.first[place + 1]):
                 k = self._class[prices.items[item]]
                 fits = labels.spare >= self._load[k]
-                items[prices.items[item]] = _together(
-                    labels.earned[fits] + prices.gain[item], labels.spare[fits] - self._load[k], ahead.items[item]
+                items[prices.items[item]] = together(
+                    labels.earned[fits] + prices.gain[item],
+                    labels.spare[fits] - self._load[k],
+                    ahead.items[item],
                 )
                 labels = self._served(prices, item, labels)
         return self._lost(prices, earned, facilities, items, worth)
@@ -223,8 +194,9 @@ class GroupLabels:
         np.maximum.at(highest, (self._place[items], k_of), gain)
         before = np.maximum.accumulate(np.roll(highest, 1, axis=0), axis=0)[:-1]
         after = np.maximum.accumulate(highest[::-1], axis=0)[::-1][:-1]
+        members = self._members.astype(np.float64)
         ahead, behind = (
-            np.maximum(0.0, of - per[:, None] * self._load) @ self._members
+            np.maximum(0.0, of - per[:, None] * self._load) @ members
             for of, per in ((after, rate), (before, rate_behind))
         )
         return _Prices(
@@ -234,15 +206,15 @@ class GroupLabels:
             rest=rest,
             ahead=np.where(rate < NEVER, ahead, np.inf),
             rate=np.where(rate < NEVER, rate, 0.0),
-            all_ahead=after @ self._members,
+            all_ahead=after @ members,
             behind=behind,
             rate_behind=rate_behind,
         )
 
     def _bought_at(
-        self, prices: _Prices, place: int, labels: _Labels, least: float, trace: _Trace | None = None
-    ) -> _Labels:
-        """Labels that can earn more than `least`, with all instances of this place's facility that may be of use."""
+        self, prices: _Prices, place: int, labels: Labels, least: float, trace: Trace | None = None
+    ) -> Labels:
+        """Labels that can earn more than `least`, with instances of this place's facility, or none."""
         promise = np.minimum(prices.ahead[place] + prices.rate[place] * labels.spare, prices.all_ahead[place])
         labels = labels.where(labels.earned + promise > least + TINY)
         if not self._bought[place]:
@@ -258,50 +230,48 @@ class GroupLabels:
             useful = (fresh.spare < rest) & (earned + promise > least + TINY)
             if not useful.any():
                 break
-            numbers, first = _numbered(fresh.number[useful], trace, (place, 0))
-            labels = _merged(labels, _Labels(earned[useful], spare[useful], numbers))
+            numbers, first = numbered(fresh.number[useful], trace, (place, 0))
+            labels = merged(labels, Labels(earned[useful], spare[useful], numbers))
             fresh = labels.where(labels.number >= first)
         return labels
 
-    def _served(
-        self, prices: _Prices, item: int, labels: _Labels, trace: _Trace | None = None
-    ) -> _Labels:
+    def _served(self, prices: _Prices, item: int, labels: Labels, trace: Trace | None = None) -> Labels:
         """Labels with fragments of this item, any number of them."""
         number = int(prices.items[item])
         load, gain = self._load[self._class[number]], prices.gain[item]
         for size in pieces(int(self._members[self._class[number]])):
             able = labels.where(labels.spare >= size * load)
-            numbers, _ = _numbered(able.number, trace, (number, size))
-            served = _Labels(able.earned + size * gain, able.spare - size * load, numbers)
-            labels = _merged(served, labels)
-        return _merged(labels.capped(prices.rest[item + 1]), _NONE)
+            numbers, _ = numbered(able.number, trace, (number, size))
+            served = Labels(able.earned + size * gain, able.spare - size * load, numbers)
+            labels = merged(served, labels)
+        return labels.capped(prices.rest[item + 1])
 
     def _ahead(self, prices: _Prices, least: float) -> _Ahead:
         """What can be earned from every place on, and after every item, by what is to spare there."""
-        places: list[_Labels] = [_start()] * (len(self._rows) + 1)
-        items: list[_Labels] = [_start()] * len(prices.items)
-        labels = _start()  # `spare` is what is needed, less than 0 here, so that it rises too
+        places: list[Labels] = [START] * (len(self._rows) + 1)
+        items: list[Labels] = [START] * len(prices.items)
+        labels = START  # `spare` is what is needed, less than 0 here, so that it rises too
         for place in range(len(self._rows) - 1, -1, -1):
             for item in range(prices.first[place + 1] - 1, prices.first[place] - 1, -1):
                 k = self._class[prices.items[item]]
                 for size in reversed(pieces(int(self._members[k]))):
                     items[item] = labels  # at last with all but one of them
-                    served = _Labels(
+                    served = Labels(
                         labels.earned + size * prices.gain[item],
                         labels.spare - size * self._load[k],
                         labels.number,
                     )
-                    labels = _merged(served, labels)
+                    labels = merged(served, labels)
             if self._bought[place]:
                 fresh = labels = labels.unnumbered()
                 while len(short := fresh.where(fresh.spare < 0)):
-                    numbers, first = _numbered(short.number, None, (place, 0))
-                    bought = _Labels(
+                    numbers, first = numbered(short.number, None, (place, 0))
+                    bought = Labels(
                         short.earned - self._price[place],
                         np.minimum(0.0, short.spare + self._capacity[place]),
                         numbers,
                     )
-                    labels = _merged(labels, bought)
+                    labels = merged(labels, bought)
                     fresh = labels.where(labels.number >= first)
             most = prices.behind[place] + prices.rate_behind[place] * labels.spare
             labels = labels.where((labels.earned + most > least) | (labels.spare >= 0))
@@ -325,79 +295,5 @@ class GroupLabels:
 class _Ahead:
     """Labels of what is to come; `spare` is what it needs, less than 0."""
 
-    places: list[_Labels]
-    items: list[_Labels]
-
-
-class _Trace:
-    """Where labels come from: label number n was made by a step from another one."""
-
-    def __init__(self) -> None:
-        self._first, self._parents = [0], [np.zeros(1, dtype=np.intp)]
-        self._steps: list[Step] = [(0, 0)]
-
-    def add(self, parents: Indices, step: Step) -> int:
-        """The number of the first of new labels."""
-        first = self._first[-1] + len(self._parents[-1])
-        self._first.append(first)
-        self._steps.append(step)
-        self._parents.append(parents)
-        return first
-
-    def back(self, number: int) -> list[Step]:
-        """The steps that led to a label, the last first."""
-        steps: list[Step] = []
-        while number:
-            at = bisect_right(self._first, number) - 1
-            steps.append(self._steps[at])
-            number = int(self._parents[at][number - self._first[at]])
-        return steps
-
-
-def _start() -> _Labels:
-    return _Labels(np.zeros(1), np.zeros(1), np.zeros(1, dtype=np.intp))
-
-
-def _numbered(parents: Indices, trace: _Trace | None, step: Step) -> tuple[Indices, int]:
-    """Numbers for new labels, and the first of them; without a trace all have one, above their parents'."""
-    if trace is None:
-        number = int(parents.max(initial=0)) + 1
-        return np.full(len(parents), number), number
-    first = trace.add(parents, step)
-    return first + np.arange(len(parents)), first
-
-
-_NONE = _Labels(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.intp))
-
-
-def pieces(number: int) -> list[int]:
-    """1, 2, 4, … and what is left: any number up to this is a sum of some of them."""
-    sizes, size = [], 1
-    while number > 0:
-        sizes.append(min(size, number))
-        number -= sizes[-1]
-        size *= 2
-    return sizes
-
-
-def _merged(one: _Labels, other: _Labels) -> _Labels:
-    """Those that no other is better than in both."""
-    earned = np.concatenate([one.earned, other.earned])
-    order = np.argsort(-earned, kind="stable")
-    spare = np.concatenate([one.spare, other.spare])[order]
-    best = np.concatenate([[-np.inf], np.maximum.accumulate(spare)[:-1]])
-    kept = spare > best + SAME
-    order = order[kept]
-    if len(order) > MOST_LABELS:
-        raise TooManyLabels
-    return _Labels(earned[order], spare[kept], np.concatenate([one.number, other.number])[order])
-
-
-def _together(earned: Floats, spare: Floats, ahead: _Labels) -> float:
-    """The most that these earn with what comes after them and needs no more than they have to spare."""
-    # The first ahead needs most and earns most; the last needs nothing.
-    at = np.searchsorted(ahead.spare, -spare, side="left")
-    able = at < len(ahead)
-    if not able.any():
-        return -np.inf
-    return float((earned[able] + ahead.earned[at[able]]).max())
+    places: list[Labels]
+    items: list[Labels]

@@ -1,9 +1,9 @@
 """Branch and price over groups: an answer to 5.2 of at most a goal, or a proof that there is none.
 
 A node is the relaxation of `solver.group_bound` over the pairs of facility and class that are left. Where it
-serves a fragment in parts at several groups, one child serves it at one of them and the other elsewhere. Where
-it does not, it has chosen instances for every group and who is served there, and only whether whole fragments
-find room on these is open: with so few pairs left HiGHS decides that (`solver.compact`).
+serves a fragment in parts at several groups, one child serves it at one of them and the other elsewhere.
+Where it does not, it has chosen instances for every group and who is served there, and only whether whole
+fragments find room on these is open: with so few pairs left HiGHS decides that (`solver.compact`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.compact import Kept, kept_among, solve_compact
-from solver.facilities import Facilities, Floats, Pattern, settle, total_cost
+from solver.compact import MOST_PAIRS, Kept, kept_among, solve_compact
+from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.group_bound import Able, GroupAscent
 from solver.group_labels import Choice
 from solver.outcome import Watch
 from solver.over_used import shared_out
 
-# Served this near to wholly, a fragment is.
-WHOLE = 1e-5
 # Rounds of a node's relaxation at most.
 ROUNDS = 400
-# Pairs up to which HiGHS is asked about a node first, and what it may do; where there is nothing to branch on, more.
+# How far a node's first steps of the subgradient go: its parent's prices are good ones.
+STRIDE = 0.25
+# Pairs up to which HiGHS is asked about a node, and what it may do; more where nothing is left to branch on.
 FEW, NODES, LOOKS, LAST_NODES, LAST_LOOKS = 1_500, 20, 40, 1_000, 2_000
 # What its bounds may be wrong by, generously.
 TOLERANCE = 1e-6
@@ -41,7 +41,7 @@ class Node:
 
 
 class GroupTree:
-    """A search for answers of at most `goal` that use the pairs `able`; `choices` are columns to begin with."""
+    """A search for answers of at most `goal` over the pairs `able`; `choices` are columns to begin with."""
 
     def __init__(
         self,
@@ -81,18 +81,29 @@ class GroupTree:
             if watch.limit is not None:
                 self._open.append(node)
             if answer is not None:
+                self._undecided = True  # so there is one
                 return answer
         return None
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = GroupAscent(
-            self.program, node.able, node.bound, self.choices, self.goal, self.step, lonely=node.lonely
+            self.program,
+            node.able,
+            node.bound,
+            self.choices,
+            self.goal,
+            self.step,
+            lonely=node.lonely,
+            stride=STRIDE,
         )
-        complete = ascent.run(watch, rounds=ROUNDS)
+        ascent.run(watch, rounds=ROUNDS)
         if watch.limit is not None:
             return None
         self.choices = ascent.choices
-        if ascent.done:
+        if ascent.hopeless:
+            self._undecided = True
+            self._open.clear()
+        if ascent.done or ascent.hopeless:
             return None
         able = tuple(ascent.able)
         self.able = self.able or able
@@ -101,9 +112,9 @@ class GroupTree:
             answer, proven = self._decide(kept, NODES, LOOKS, watch)
             if answer is not None or proven or watch.limit is not None:
                 return answer
-        fractions = ascent.fractions() if complete else []
+        fractions = ascent.fractions()
         if not fractions:
-            answer = self._with_instances(kept, ascent, watch) if complete else None
+            answer = self._with_instances(kept, ascent, watch)
             if answer is not None:
                 return answer
             answer, proven = self._decide(kept, LAST_NODES, LAST_LOOKS, watch)
@@ -134,7 +145,7 @@ class GroupTree:
         )
 
     def _with_instances(self, kept: Kept, ascent: GroupAscent, watch: Watch) -> list[Pattern] | None:
-        """Whole fragments shared out among the instances that the relaxation has chosen, where there is room."""
+        """Whole fragments on the instances that the relaxation has chosen, where there is room."""
         number = {facility: position for position, facility in enumerate(kept.facilities)}
         instances = np.zeros(len(kept.facilities))
         for times, group, choice in ascent.used():
@@ -154,6 +165,8 @@ class GroupTree:
     def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""
         allowed = self.goal * (1 + 1e-9)
+        if len(kept.classes) > MOST_PAIRS:
+            return None, False
         answer, lower_bound = solve_compact(
             self.program,
             kept,

@@ -5,11 +5,12 @@
     3. the pattern program's relaxation (`solver.packed_bound`): a better bound, and patterns
     4. that relaxation rounded (`solver.diving`)
     5. answers over the facilities that it uses (`solver.over_used`): instances first, or what is best
-    6. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`)
+    6. instances chosen for whole groups (`solver.group_bound`): a bound, and what is in no better answer
+    7. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`)
        or with other instances first; and an answer at the bound, or the bound a step higher (`solver.goals`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
-among them, and this one proves.
+among them, and this one proves. Where instances hold few fragments 6 is left out.
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
@@ -131,6 +132,7 @@ class _Search:
         self.step = common_step(program.prices)
         self.best = all_alone(program)
         self._stride = 1
+        self._groups: GroupAscent | None = None
 
     def run(self, start: list[Pattern] | None) -> None:
         watch = self.watch
@@ -194,7 +196,7 @@ class _Search:
         for turn in range(1, TURNS):
             self._take(neighbourhoods.improve(self.best, TRIES))
             if turn > 1 and first.fits(self.best):
-                self._take(first.improve(self.best, self.watch))
+                self._take(first.improve(self.best, self.watch, None if goals is None else goals.groups))
             if self.watch.over:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
@@ -202,6 +204,8 @@ class _Search:
                 goals = goals or Goals(
                     self.program, loose, ascent, threads=self.threads, seed=self.seed, heavy=heavy
                 )
+                if not heavy:
+                    self._choose_by_groups(goals, loose, self.watch)
                 while not self.watch.over and self._raise_bound(goals, effort, self.watch):
                     pass
                 if turn.bit_count() == 1 and not self.watch.over:
@@ -216,7 +220,6 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
-        groups: GroupAscent | None = None
         combined = 0
         while not watch.over:
             self._hear(beside)
@@ -226,10 +229,8 @@ class _Search:
             if watch.over or not complete:
                 continue
             goals = goals or Goals(self.program, loose, ascent, threads=1, seed=self.seed, heavy=heavy)
-            if groups is None and not heavy:
-                groups = self._begin_groups(loose, ascent)
-            if groups is not None and self._choose_by_groups(groups, self._until_met(beside)):
-                goals.groups = groups.known
+            if not heavy:
+                self._choose_by_groups(goals, loose, self._until_met(beside))
             if watch.over:
                 break
             known = Known(
@@ -246,21 +247,24 @@ class _Search:
                     pass
         self._hear(beside)
 
-    def _begin_groups(self, loose: Bound, ascent: PackedAscent) -> GroupAscent:
-        """Groups chosen as a whole, with the answer as the first choice."""
-        bound, goal = Bound(value=ascent.value, worth=ascent.worth), below(total_cost(self.best), self.step)
-        able = able_pairs(self.program, [loose, bound], goal)
-        return GroupAscent(self.program, able, bound, choices_of(self.program, self.best), goal, self.step)
-
-    def _choose_by_groups(self, groups: GroupAscent, watch: Watch) -> bool:
-        """Raise their bound as far as it goes; False where they are too hard for that."""
-        while not groups.hopeless and watch.limit is None:
+    def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
+        """Raise the bound as far as choosing by groups goes, and tell the goals what that leaves out."""
+        goal, ascent = below(total_cost(self.best), self.step), goals.ascent
+        if self._groups is None:
+            bound = Bound(value=ascent.value, worth=ascent.worth)
+            able, choices = (
+                able_pairs(self.program, [loose, bound], goal),
+                choices_of(self.program, self.best),
+            )
+            self._groups = GroupAscent(self.program, able, bound, choices, goal, self.step)
+        groups, complete = self._groups, False
+        self.watch.update(phase="choosing by starts")
+        while not complete and not groups.hopeless and watch.limit is None:
             groups.aim(below(total_cost(self.best), self.step))
             complete = groups.run(watch, rounds=GROUP_ROUNDS)
             self.watch.update(lower_bound=groups.lower_bound)
-            if complete:
-                return True
-        return False
+        if complete:
+            goals.groups = groups.known
 
     def _until_met(self, beside: Companion) -> Watch:
         """Listens to the companion, and ends early where its answer is proven to be the best."""

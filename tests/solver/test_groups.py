@@ -1,0 +1,247 @@
+"""Groups chosen as a whole: labels earn what they can, nothing that matters is left out, trees decide."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from solver import labels as labels_module
+from solver.compact import able_pairs, kept_among
+from solver.facilities import Facilities, Floats, Group, all_alone, settle, total_cost
+from solver.fractional_bound import fractional_bound
+from solver.goals import Effort, Goals
+from solver.group_bound import GroupAscent, choices_of
+from solver.group_labels import GroupLabels
+from solver.group_tree import GroupTree
+from solver.labels import START, Labels, merged, pieces
+from solver.outcome import Watch
+from solver.packed_bound import PackedAscent
+from tests.solver.brute import best_one_stage
+from tests.solver.programs import random_program
+
+STEP = 5.0
+SEEDS = range(20)
+
+
+def one_group(seed: int) -> tuple[Facilities, Floats]:
+    """A group whose facilities differ in how long they take, who is in time by that alone, and prices."""
+    rng = np.random.default_rng(seed)
+    classes, options = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    takes, in_time = rng.uniform(1, 10, options), rng.uniform(2, 12, classes)
+    from_here = rng.random(classes) < 0.6
+    joining = np.where(from_here, 0.0, 5 * np.ceil(takes[:, None] / 3))
+    joining = np.where(takes[:, None] <= in_time, joining, np.inf)
+    group = Group(
+        price=5.0 * rng.integers(1, 8, options).astype(np.float64),
+        capacity=rng.uniform(1, 10, options),
+        classes=np.arange(classes),
+        joining=joining,
+    )
+    program = Facilities(
+        load=rng.uniform(0.5, 4, classes),
+        members=rng.integers(1, 3, classes),
+        alone=np.full(classes, 100.0),
+        groups=(group,),
+    )
+    return program, rng.uniform(0, 25, classes)
+
+
+def by_brute_force(program: Facilities, worth: Floats) -> tuple[float, Floats]:
+    """What the group earns at most, and at most with a class at a facility, [E, K']."""
+    group = program.groups[0]
+    facilities, classes = group.joining.shape
+    ways = [
+        [
+            counts
+            for counts in itertools.product(range(int(program.members[k]) + 1), repeat=facilities)
+            if sum(counts) <= program.members[k]
+            and all(not n or np.isfinite(group.joining[e, k]) for e, n in enumerate(counts))
+        ]
+        for k in range(classes)
+    ]
+    best, with_pair = 0.0, np.full(group.joining.shape, -np.inf)
+    for chosen in itertools.product(*ways):
+        counts = np.array(chosen).T  # [E, K']
+        instances = np.ceil(counts @ program.load / group.capacity - 1e-9)
+        gain = np.where(counts > 0, worth - group.joining, 0.0)
+        earned = float((gain * counts).sum() - instances @ group.price)
+        best = max(best, earned)
+        with_pair = np.where(counts > 0, np.maximum(with_pair, earned), with_pair)
+    return best, with_pair
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_labels_earn_at_least_what_the_best_choice_does(seed: int) -> None:
+    program, worth = one_group(seed)
+    best, with_pair = by_brute_force(program, worth)
+    labels = GroupLabels(program, 0)
+    earned, choice = labels.best(worth)
+    assert earned >= best - 1e-9
+    if choice is not None:
+        assert float(worth[choice.classes] @ choice.counts) - choice.cost == pytest.approx(earned)
+    # What is known already is not found again, and what is less than that is not claimed.
+    assert labels.best(worth, earned + 1.0) == (earned + 1.0, None)
+    losses = labels.losses(worth, 1e3)
+    assert losses.earned == pytest.approx(earned)
+    assert (losses.pairs <= np.maximum(0.0, earned - with_pair) + 1e-6).all()
+    few = labels.losses(worth, 6.0)
+    near = losses.pairs <= 6.0
+    assert few.pairs[near] == pytest.approx(losses.pairs[near])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_are_exact_where_nothing_has_to_be_cut_and_nobody_joins(seed: int) -> None:
+    program, worth = one_group(seed)
+    group = program.groups[0]
+    program = replace(
+        program,
+        load=np.ones(len(program)),
+        groups=(
+            replace(
+                group,
+                capacity=np.ceil(group.capacity),
+                joining=np.where(np.isfinite(group.joining), 0.0, np.inf),
+            ),
+        ),
+    )
+    best, _ = by_brute_force(program, worth)
+    assert GroupLabels(program, 0).best(worth)[0] == pytest.approx(best)
+
+
+def ascent_of(program: Facilities, goal: float) -> GroupAscent:
+    loose = fractional_bound(program, all_alone(program), Watch())
+    able = able_pairs(program, [loose], goal)
+    return GroupAscent(program, able, loose, choices_of(program, all_alone(program)), goal, STEP)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_left_out_is_in_no_answer_of_at_most_the_goal(seed: int, members: int) -> None:
+    program = random_program(seed, classes=6 // members, members=members)
+    optimum = best_one_stage(program)
+    ascent = ascent_of(program, optimum)
+    loose = ascent.value
+    assert ascent.run(Watch(), rounds=1_000)
+    assert not ascent.done
+    assert loose - 1e-9 <= ascent.value <= optimum * (1 + 1e-9)
+    assert ascent.lower_bound <= optimum
+    left = replace(
+        program,
+        groups=tuple(
+            replace(group, joining=np.where(able, group.joining, np.inf))
+            for group, able in zip(program.groups, ascent.able, strict=True)
+        ),
+    )
+    assert best_one_stage(left) == pytest.approx(optimum)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_below_the_optimum_the_bound_says_no_more_than_that(seed: int) -> None:
+    program = random_program(seed, classes=6)
+    optimum = best_one_stage(program)
+    ascent = ascent_of(program, optimum - STEP)
+    ascent.run(Watch(), rounds=1_000)
+    assert ascent.lower_bound <= optimum
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_tree_finds_the_optimum_and_proves_there_is_nothing_below(seed: int, members: int) -> None:
+    program = random_program(seed, classes=6 // members, members=members)
+    optimum = best_one_stage(program)
+    for goal, there in ((optimum - STEP, False), (optimum, True), (optimum + STEP, True)):
+        loose = fractional_bound(program, all_alone(program), Watch())
+        tree = GroupTree(program, able_pairs(program, [loose], goal), loose, [], goal, STEP, seed=0)
+        answer = tree.search(1_000, Watch())
+        assert (answer is not None) == there
+        assert tree.proven == (not there)
+        if answer is not None:
+            assert total_cost(settle(program, answer)) <= goal
+
+
+def with_hard_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HiGHS is asked about a node only where there is nothing to branch on."""
+    monkeypatch.setattr("solver.group_tree.FEW", 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_branching_alone_decides_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_hard_nodes(monkeypatch)
+    program = random_program(seed, classes=7, groups=4)
+    optimum = best_one_stage(program)
+    for goal, there in ((optimum - STEP, False), (optimum, True)):
+        loose = fractional_bound(program, all_alone(program), Watch())
+        tree = GroupTree(program, able_pairs(program, [loose], goal), loose, [], goal, STEP, seed=0)
+        assert (tree.search(1_000, Watch()) is not None) == there
+        assert tree.proven == (not there)
+
+
+def test_a_stopped_tree_claims_nothing_and_goes_on_later() -> None:
+    program = random_program(3, classes=6)
+    optimum = best_one_stage(program)
+    loose = fractional_bound(program, all_alone(program), Watch())
+    tree = GroupTree(program, able_pairs(program, [loose], optimum), loose, [], optimum, STEP, seed=0)
+    assert tree.search(10, Watch(should_stop=lambda: True)) is None
+    assert not tree.proven
+    assert tree.search(1_000, Watch()) is not None
+
+
+def test_a_group_that_is_too_hard_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = random_program(3, classes=6)
+    optimum = best_one_stage(program)
+    monkeypatch.setattr(labels_module, "MOST_LABELS", 1)
+    ascent = ascent_of(program, optimum)
+    before = ascent.value
+    assert not ascent.run(Watch(), rounds=100)
+    assert ascent.hopeless
+    assert ascent.value == before
+    loose = fractional_bound(program, all_alone(program), Watch())
+    tree = GroupTree(program, able_pairs(program, [loose], optimum), loose, [], optimum, STEP, seed=0)
+    assert tree.search(100, Watch()) is None
+    assert not tree.proven
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_goals_that_know_of_groups_decide_as_others_do(seed: int) -> None:
+    program = random_program(seed, classes=6)
+    optimum = best_one_stage(program)
+    loose = fractional_bound(program, all_alone(program), Watch())
+    packed = PackedAscent(program, loose, all_alone(program), STEP)
+    packed.run(Watch(), rounds=1_000)
+    effort = Effort(branches=100, patterns=1_000, pairs=1_000, nodes=1_000, looks=1_000)
+    for quick in (False, True):
+        goals = Goals(program, loose, packed, threads=1, seed=0, quick=quick)
+        groups = ascent_of(program, optimum)
+        assert groups.run(Watch(), rounds=1_000)
+        goals.groups = groups.known
+        assert goals.reach(optimum - STEP, effort, Watch()).proven
+        found = goals.reach(optimum, effort, Watch())
+        assert found.answer is not None
+        assert total_cost(found.answer) == pytest.approx(optimum)
+
+
+def test_pairs_are_kept_as_the_tables_say() -> None:
+    program = random_program(1, classes=6)
+    able = tuple(np.isfinite(group.joining) for group in program.groups)
+    able[0][0, :] = False
+    kept = kept_among(program, able, np.ones(len(program), dtype=bool))
+    assert (0, 0) not in kept.facilities
+    assert len(kept.classes) == sum(int(table.sum()) for table in able)
+
+
+def test_labels_that_are_worse_in_both_are_dropped() -> None:
+    one = Labels(np.array([3.0, 1.0]), np.array([0.0, 2.0]), np.array([1, 2]))
+    other = Labels(np.array([2.0, 0.5]), np.array([1.0, 1.5]), np.array([3, 4]))
+    found = merged(one, other)
+    assert found.number.tolist() == [1, 3, 2]
+    assert merged(found, START).number.tolist() == [1, 3, 2]
+    assert found.capped(1.0).number.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 100])
+def test_pieces_make_up_every_number(number: int) -> None:
+    sums = {sum(some) for n in range(8) for some in itertools.combinations(pieces(number), n)}
+    assert sums == set(range(number + 1))
