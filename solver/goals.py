@@ -67,8 +67,10 @@ NEAR = 0.5
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 # Where it decided so many more, it may as well begin at the other end.
 SURE = 3
-# Nodes of the tree over groups in one look.
-GROUP_NODES = 15
+# Nodes of the tree over groups in one look: alone, and beside branch and price over facilities.
+GROUP_NODES, GROUP_NODES_BESIDE = 15, 3
+# Where groups leave more pairs than this, HiGHS is not asked beside them unless it has decided goals.
+FEW_PAIRS = 6_000
 # Cuts for known patterns prove nothing, so there are few rounds of them.
 COMBINING_ROUNDS = 2
 # What its bounds may be wrong by, generously.
@@ -111,8 +113,10 @@ class Goals:
         self._trust = 0
         # What it proved, of goals that it did not decide too.
         self.lower_bound = 0.0
-        # Where groups are programs of their own: what is left of each, prices, and choices.
+        # Where groups are programs of their own: what is left of each, prices, and choices; and whether these
+        # decide more than facilities do, since instances hold many fragments.
         self.groups: Groups | None = None
+        self.by_groups_alone = False
         self._quick, self._heavy = quick and not heavy, heavy
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
@@ -197,9 +201,12 @@ class Goals:
     def _group_nodes(self, begun: _Begun, watch: Watch) -> Found:
         if begun.by_groups is None:
             return None, False
-        return begun.by_groups.search(GROUP_NODES, watch), begun.by_groups.proven
+        nodes = GROUP_NODES if self.by_groups_alone else GROUP_NODES_BESIDE
+        return begun.by_groups.search(nodes, watch), begun.by_groups.proven
 
     def _branch(self, begun: _Begun, allowed: float, branches: int, watch: Watch) -> Found:
+        if self.by_groups_alone and begun.by_groups is not None and not begun.by_groups.given_up:
+            return None, False
         tree, reduction = begun.branches or self._begin_branches(begun, allowed)
         answer = None
         for _ in range(branches):
@@ -250,7 +257,11 @@ class Goals:
 
     def _compact(self, begun: _Begun | None, allowed: float, effort: Effort, watch: Watch) -> Found:
         kept = self._what_can_matter(begun, allowed)
-        if len(kept.classes) > effort.pairs or watch.limit is not None:
+        beside_groups = begun is not None and begun.by_groups is not None and self._trust < TRUSTED
+        if (
+            len(kept.classes) > (min(effort.pairs, FEW_PAIRS) if beside_groups else effort.pairs)
+            or watch.limit is not None
+        ):
             return None, False
         answer, lower_bound = solve_compact(
             self.program,

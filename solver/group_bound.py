@@ -66,9 +66,9 @@ class Groups:
 
 
 class GroupAscent:
-    """The ascent to its bound: no answer of at most `goal` costs less than `value`, or uses a pair that is not
-    `able`. `worth` are the best prices, and `level` is what groups make of them. `hopeless`: a group is too
-    hard for labels.
+    """The ascent to its bound: no answer of at most `goal` costs less than `value`, or uses a pair not `able`.
+
+    `worth` are the best prices, and `level` is L(π) there. `hopeless`: a group is too hard for labels.
 
     `choices` are columns to begin with, `lonely` [K] says who may stay alone, `stride` how far steps go.
     """
@@ -86,7 +86,8 @@ class GroupAscent:
         stride: float = 1.0,
     ) -> None:
         self.program, self.able, self.goal, self.step = program, list(able), goal, step
-        self.value, self.worth, self.level = bound.value, np.minimum(bound.worth, program.alone), -math.inf
+        self.value, self.level = bound.value, -math.inf
+        self.worth = np.minimum(bound.worth, program.alone)
         self.hopeless = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
         self._labels = {number: GroupLabels(program, number, able[number]) for number in self._groups}
@@ -209,6 +210,8 @@ class GroupAscent:
         """A step along the subgradient: what the choices at these prices leave unserved is worth more."""
         before = self.level
         value, lacking = self._value_at(self._at, watch)
+        if watch.limit is not None:
+            return
         if before == -math.inf or self.level > before + IN_VAIN * (self.goal - before):
             self._in_vain = 0
         else:

@@ -152,15 +152,10 @@ class GroupTree:
             for facility in np.flatnonzero(choice.instances).tolist():
                 if (group, facility) in number:
                     instances[number[group, facility]] += times * choice.instances[facility]
-        return shared_out(
-            self.program,
-            kept,
-            np.rint(instances).astype(np.intp),
-            self.goal * (1 + 1e-9),
-            watch,
-            threads=1,
-            seed=self.seed,
-        )
+        allowed = self.goal * (1 + 1e-9)
+        counts = np.rint(instances).astype(np.intp)
+        answer = shared_out(self.program, kept, counts, allowed, watch, threads=1, seed=self.seed)
+        return answer if answer is not None and total_cost(answer) <= allowed else None
 
     def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""

@@ -44,7 +44,7 @@ from solver.greedy import greedy
 from solver.group_bound import GroupAscent, choices_of
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
-from solver.over_used import InstancesFirst, best_over_used
+from solver.over_used import InstancesFirst, best_over_used, holds_many
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step, round_up
 
@@ -265,6 +265,7 @@ class _Search:
             self.watch.update(lower_bound=groups.lower_bound)
         if complete:
             goals.groups = groups.known
+            goals.by_groups_alone = holds_many(self.program, self.best)
 
     def _until_met(self, beside: Companion) -> Watch:
         """Listens to the companion, and ends early where its answer is proven to be the best."""

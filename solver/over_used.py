@@ -64,6 +64,11 @@ def best_over_used(
     return answer if answer is not None and total_cost(answer) <= goal else None
 
 
+def holds_many(program: Facilities, answer: list[Pattern]) -> bool:
+    """Whether an answer's instances hold so many fragments that cutting them changes little."""
+    return float(program.members.sum()) >= MANY * sum(pattern.instances for pattern in answer)
+
+
 class InstancesFirst:
     """Answers whose instances are chosen first, over the best answer's and the relaxation's facilities.
 
@@ -77,9 +82,8 @@ class InstancesFirst:
         self._turn = 0
 
     def fits(self, answer: list[Pattern]) -> bool:
-        """Whether its instances hold so many fragments that cutting them changes little."""
-        instances = sum(pattern.instances for pattern in answer)
-        return float(self.program.members.sum()) >= MANY * instances
+        """Whether this is a way to better answers than this one."""
+        return holds_many(self.program, answer)
 
     def improve(
         self, answer: list[Pattern], watch: Watch, groups: Groups | None = None
