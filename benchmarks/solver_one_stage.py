@@ -1,11 +1,13 @@
 """What is proven of one shared stage a route (design section 5.2): answer, bound, gap, seconds, case by case.
 
-    python -m benchmarks.solver_one_stage [--cases fine,light,…] [--sizes 50,200] [--seeds 0,1,2]
-                                          [--limit 60] [--threads 2]
+    python -m benchmarks.solver_one_stage [--cases fine,light,…] [--random 20] [--sizes 50,200]
+                                          [--seeds 0,1,2] [--limit 60] [--threads 2]
 
-A case is a profile and how its fragments are drawn (`cases`). Only the program is solved, without `graft` and
-without the bound on every plan: `first` is the answer a second in (share), `share`, `bound` and `gap` are the
-program's own, `1 %` the second at which the gap went below 1 %, `seconds` when the search ended.
+A case is a profile and how its fragments are drawn (`cases`). `--random 20` is twenty profiles of 20 shares
+and 6 batches, random-0 and so on, of which nobody chose anything: layers, how much a batch saves, how well a
+share is used, how fast the model is, budgets and loads are drawn. Only the program is solved, without `graft`
+and without the bound on every plan: `first` is the answer a second in (share), `share`, `bound` and `gap` are
+the program's own, `1 %` the second at which the gap went below 1 %, `seconds` when the search ended.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import argparse
 import time
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from benchmarks.planner_kinds import all_kinds
 from planner.planning import prepare
@@ -65,9 +69,34 @@ def cases() -> dict[str, Case]:
     return found
 
 
+def random_case(number: int) -> Case:
+    """20 shares and 6 batches, and everything else drawn by this number."""
+    rng = np.random.default_rng([number, 1])
+    profile = make_profile(
+        layers=int(rng.choice([8, 10, 12, 16, 20])),
+        alpha=float(rng.uniform(0.3, 0.9)),
+        gamma=float(rng.uniform(0.5, 1)),
+        total_ms=float(np.exp(rng.uniform(np.log(5), np.log(50)))),
+        overhead_ms=float(rng.uniform(0.05, 0.5)),
+        seed=number,
+    )
+    least = float(rng.uniform(1.1, 3))
+    budgets = (least, least * float(rng.uniform(1.5, 5)))
+    slowest = float(np.exp(rng.uniform(np.log(0.5), np.log(20))))
+    return Case(
+        profile=profile,
+        drawn={"budgets": budgets, "rates": (slowest, slowest * float(rng.uniform(2, 30))), "seed": number},
+    )
+
+
+def case_of(name: str) -> Case:
+    """A case by its name."""
+    return random_case(int(name.removeprefix("random-"))) if name.startswith("random-") else cases()[name]
+
+
 def program_of(case: Case, fragments: int, seed: int) -> Facilities:
     """Program 5.2 of a case."""
-    workload = make_workload([case.profile], fragments=fragments, seed=seed, **case.drawn)
+    workload = make_workload([case.profile], fragments=fragments, **{"seed": seed, **case.drawn})
     problem, _ = prepare(workload, [case.profile], PlanSettings())
     [(model, numbers)] = problem.by_model().items()
     return one_stage_program(model_part(problem, model, numbers)).facilities
@@ -78,13 +107,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", default=",".join(cases()))
+    parser.add_argument("--random", type=int, default=0, help="so many random profiles in place of the cases")
     parser.add_argument("--sizes", default="50,200")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one program")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    for name in options.cases.split(","):
+    random = [f"random-{number}" for number in range(options.random)]
+    for name in random or options.cases.split(","):
         for size in (int(size) for size in options.sizes.split(",")):
             for seed in (int(seed) for seed in options.seeds.split(",")):
                 row = measure(name, size, seed, options.limit, options.threads)
@@ -95,7 +126,7 @@ def measure(name: str, size: int, seed: int, limit_s: float, threads: int) -> tu
     """One line of the table."""
     seen: list[Progress] = []
     started = time.perf_counter()
-    program = program_of(cases()[name], size, seed)
+    program = program_of(case_of(name), size, seed)
     watch = Watch(time_limit_s=limit_s - (time.perf_counter() - started), report=seen.append)
     making_s = watch.started - started
     outcome = solve_one_stage(program, watch=watch, threads=threads).outcome

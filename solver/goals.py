@@ -67,8 +67,8 @@ NEAR = 0.5
 TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 # Where it decided so many more, it may as well begin at the other end.
 SURE = 3
-# Nodes of the tree over groups in one look: alone, and beside branch and price over facilities.
-GROUP_NODES, GROUP_NODES_BESIDE = 15, 3
+# Nodes of the tree over groups in one look, after the first.
+GROUP_NODES = 15
 # Where groups leave more pairs than this, HiGHS is not asked beside them unless it has decided goals.
 FEW_PAIRS = 6_000
 # Cuts for known patterns prove nothing, so there are few rounds of them.
@@ -199,10 +199,9 @@ class Goals:
         return self._compact(begun, allowed, LONG if self._trust >= TRUSTED else QUICK, watch)
 
     def _group_nodes(self, begun: _Begun, watch: Watch) -> Found:
-        if begun.by_groups is None:
+        if begun.by_groups is None or not self.by_groups_alone:
             return None, False
-        nodes = GROUP_NODES if self.by_groups_alone else GROUP_NODES_BESIDE
-        return begun.by_groups.search(nodes, watch), begun.by_groups.proven
+        return begun.by_groups.search(GROUP_NODES, watch), begun.by_groups.proven
 
     def _branch(self, begun: _Begun, allowed: float, branches: int, watch: Watch) -> Found:
         if self.by_groups_alone and begun.by_groups is not None and not begun.by_groups.given_up:

@@ -45,6 +45,8 @@ SMOOTHING, LEAST, MOST, TOWARDS, BACK = 0.8, 0.3, 0.99, 0.1, 0.3
 CLOSE = 2e-5
 # What can be left out is looked for again after so many rounds.
 EVERY = 15
+# Part of the fragments of an answer that may pay to join a group.
+FEW_JOINING = 0.1
 # A part this near to a whole number is one.
 WHOLE = 1e-5
 
@@ -66,7 +68,7 @@ class Groups:
 
 
 class GroupAscent:
-    """The ascent to its bound: no answer of at most `goal` costs less than `value`, or uses a pair not `able`.
+    """The ascent to it: no answer of at most `goal` costs less than `value`, or uses a pair not `able`.
 
     `worth` are the best prices, and `level` is L(π) there. `hopeless`: a group is too hard for labels.
 
@@ -88,7 +90,7 @@ class GroupAscent:
         self.program, self.able, self.goal, self.step = program, list(able), goal, step
         self.value, self.level = bound.value, -math.inf
         self.worth = np.minimum(bound.worth, program.alone)
-        self.hopeless = False
+        self.hopeless = self.ended = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
         self._labels = {number: GroupLabels(program, number, able[number]) for number in self._groups}
         self._choices: dict[int, list[tuple[int, Choice]]] = {number: [] for number in self._groups}
@@ -160,6 +162,7 @@ class GroupAscent:
 
     def aim(self, goal: float) -> None:
         """From here on only answers of at most this matter."""
+        self.ended = self.ended and goal >= self.goal
         self.goal = min(self.goal, goal)
 
     def run(self, watch: Watch, *, rounds: int) -> bool:
@@ -169,19 +172,19 @@ class GroupAscent:
         """
         try:
             for _ in range(rounds):
+                if self.ended or watch.limit is not None:
+                    break
                 if self._stride >= SHORTEST:
                     self._step_up(watch)
                     ended = self.done
                 else:
                     ended = not self._generate(watch)
-                if watch.limit is not None:
-                    return False
-                if ended:
+                if ended and watch.limit is None:
                     self.leave_out(watch)
-                    return True
+                    self.ended = watch.limit is None
         except TooManyLabelsError:
             self.hopeless = True
-        return False
+        return self.ended
 
     def leave_out(self, watch: Watch) -> None:
         """Leave out the pairs that are in no answer of at most the goal."""
@@ -306,6 +309,17 @@ class GroupAscent:
 
 def _earned(choice: Choice, worth: Floats) -> float:
     return float(worth[choice.classes] @ choice.counts) - choice.cost
+
+
+def mostly_apart(program: Facilities, answer: list[Pattern]) -> bool:
+    """Whether so few fragments pay to join a group that groups are nearly programs of their own."""
+    joining = 0
+    for pattern in answer:
+        if pattern.group != ALONE:
+            group = program.groups[pattern.group]
+            pays = group.joining[pattern.facility, np.searchsorted(group.classes, pattern.classes)] > 0
+            joining += int(np.array(pattern.counts)[pays].sum())
+    return joining <= FEW_JOINING * float(program.members.sum())
 
 
 def choices_of(program: Facilities, answer: list[Pattern]) -> list[tuple[int, Choice]]:

@@ -8,12 +8,12 @@ fragments find room on these is open: with so few pairs left HiGHS decides that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.compact import MOST_PAIRS, Kept, kept_among, solve_compact
+from solver.compact import Kept, kept_among, solve_compact
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.group_bound import Able, GroupAscent
@@ -25,8 +25,11 @@ from solver.over_used import shared_out
 ROUNDS = 400
 # How far a node's first steps of the subgradient go: its parent's prices are good ones.
 STRIDE = 0.25
-# Pairs up to which HiGHS is asked about a node, and what it may do; more where nothing is left to branch on.
-FEW, NODES, LOOKS, LAST_NODES, LAST_LOOKS = 1_500, 20, 40, 1_000, 2_000
+# Pairs up to which HiGHS is asked about a node, and what it may do; where nothing is left to branch on.
+FEW, NODES, LOOKS = 1_500, 20, 40
+FEW_LAST, LAST_NODES, LAST_LOOKS = 6_000, 1_000, 2_000
+# How much larger than they are fragments are counted where they find no room.
+SWELL = 1.01
 # What its bounds may be wrong by, generously.
 TOLERANCE = 1e-6
 
@@ -114,7 +117,7 @@ class GroupTree:
                 return answer
         fractions = ascent.fractions()
         if not fractions:
-            answer = self._with_instances(kept, ascent, watch)
+            answer = self._with_instances(kept, ascent, watch) or self._with_room(node, able, kept, watch)
             if answer is not None:
                 return answer
             answer, proven = self._decide(kept, LAST_NODES, LAST_LOOKS, watch)
@@ -157,10 +160,17 @@ class GroupTree:
         answer = shared_out(self.program, kept, counts, allowed, watch, threads=1, seed=self.seed)
         return answer if answer is not None and total_cost(answer) <= allowed else None
 
+    def _with_room(self, node: Node, able: Able, kept: Kept, watch: Watch) -> list[Pattern] | None:
+        """The same on instances that are chosen for somewhat larger fragments."""
+        larger = replace(self.program, load=SWELL * self.program.load)
+        ascent = GroupAscent(larger, able, node.bound, [], self.goal, self.step, lonely=node.lonely)
+        ascent.run(watch, rounds=ROUNDS)
+        return None if watch.limit is not None else self._with_instances(kept, ascent, watch)
+
     def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""
         allowed = self.goal * (1 + 1e-9)
-        if len(kept.classes) > MOST_PAIRS:
+        if len(kept.classes) > FEW_LAST:
             return None, False
         answer, lower_bound = solve_compact(
             self.program,

@@ -41,7 +41,7 @@ from solver.facilities import (
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, Goals
 from solver.greedy import greedy
-from solver.group_bound import GroupAscent, choices_of
+from solver.group_bound import GroupAscent, choices_of, mostly_apart
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used, holds_many
@@ -249,6 +249,8 @@ class _Search:
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
         """Raise the bound as far as choosing by groups goes, and tell the goals what that leaves out."""
+        if self._groups is None and not mostly_apart(self.program, self.best):
+            return
         goal, ascent = below(total_cost(self.best), self.step), goals.ascent
         if self._groups is None:
             bound = Bound(value=ascent.value, worth=ascent.worth)
