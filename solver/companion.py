@@ -33,7 +33,12 @@ class Companion:
     def tell(self, known: Known) -> None:
         """What is known now; nothing is sent where it was told before."""
         told = self._told
-        if told is None or total_cost(known.answer) < total_cost(told.answer) or known.decide > told.decide:
+        if (
+            told is None
+            or total_cost(known.answer) < total_cost(told.answer)
+            or known.decide > told.decide
+            or (told.groups is None and known.groups is not None)
+        ):
             self._told = known
             self._beside.tell(known)
 

@@ -174,15 +174,21 @@ class Goals:
         return self._verdict(answer, False, allowed).answer
 
     def _begin(self, goal: float, allowed: float) -> _Begun:
-        if self.groups is None:
+        groups = self._groups_for(allowed)
+        if groups is None:
             return _Begun(goal=goal)
-        able, bound, choices = self.groups.able, self.groups.bound, self.groups.choices
+        able, bound, choices = groups.able, groups.bound, groups.choices
         step = self.ascent.step
         tree = GroupTree(self.program, able, bound, choices, allowed, step, seed=self.seed)
         return _Begun(goal=goal, by_groups=tree)
 
+    def _groups_for(self, allowed: float) -> Groups | None:
+        """What is known of the groups, unless that holds for lower goals only."""
+        return self.groups if self.groups is not None and allowed <= self.groups.goal * (1 + 2e-9) else None
+
     def _what_can_matter(self, begun: _Begun | None, allowed: float) -> Kept:
-        among = None if self.groups is None else self.groups.able
+        groups = self._groups_for(allowed)
+        among = None if groups is None else groups.able
         if begun is not None and begun.by_groups is not None:
             among = begun.by_groups.able or among
         return what_can_matter(self.program, self._bounds, allowed, among)

@@ -56,11 +56,12 @@ Able = tuple[NDArray[np.bool_], ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """What is known of the groups: no answer of at most the goal uses a pair that is not `able`.
+    """What is known of the groups: no answer of at most `goal` uses a pair that is not `able`.
 
     `choices` are columns with their groups; `used` the facilities (group, facility) of the relaxation.
     """
 
+    goal: float
     able: Able
     bound: Bound
     choices: list[tuple[int, Choice]]
@@ -89,6 +90,7 @@ class GroupAscent:
     ) -> None:
         self.program, self.able, self.goal, self.step = program, list(able), goal, step
         self.value, self.level = bound.value, -math.inf
+        self._earned: dict[int, float] = {}
         self.worth = np.minimum(bound.worth, program.alone)
         self.hopeless = self.ended = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
@@ -96,6 +98,7 @@ class GroupAscent:
         self._choices: dict[int, list[tuple[int, Choice]]] = {number: [] for number in self._groups}
         self._master = Covering(program.members)
         # Who may not stay alone still may, at a price that no answer that matters pays.
+        self._lonely = np.ones(len(program), dtype=bool) if lonely is None else lonely
         self._alone = program.alone if lonely is None else np.where(lonely, program.alone, 2 * goal)
         for k, price in enumerate(self._alone.tolist()):
             self._master.add(price, [k], [1.0])
@@ -133,7 +136,7 @@ class GroupAscent:
             for facility in np.flatnonzero(choice.instances).tolist()
         }
         bound = Bound(value=self.value, worth=self.worth)
-        return Groups(able=tuple(self.able), bound=bound, choices=self.choices, used=used)
+        return Groups(goal=self.goal, able=tuple(self.able), bound=bound, choices=self.choices, used=used)
 
     def used(self) -> list[tuple[float, int, Choice]]:
         """How much the relaxation uses each choice that it uses, and its group."""
@@ -149,7 +152,7 @@ class GroupAscent:
         """(how far from whole, group, class, part) of single fragments that are served in parts, the farthest
         first; group −1 is alone."""
         alone = self._master.relax().used[: len(self.program)]
-        parts = {(ALONE, k): float(alone[k]) for k in np.flatnonzero(alone > WHOLE).tolist()}
+        parts = {(ALONE, k): float(alone[k]) for k in np.flatnonzero((alone > WHOLE) & self._lonely).tolist()}
         for times, number, choice in self.used():
             for k, count in zip(choice.classes.tolist(), choice.counts.tolist(), strict=True):
                 parts[number, k] = parts.get((number, k), 0.0) + times * count
@@ -188,26 +191,25 @@ class GroupAscent:
 
     def leave_out(self, watch: Watch) -> None:
         """Leave out the pairs that are in no answer of at most the goal."""
-        self._since = 0
+        self._since, most = 0, self.goal - self.level
         if self.level == -math.inf:
             return
         losses = {}
         for number, labels in self._labels.items():
             try:
-                losses[number] = labels.losses(self.worth, self.goal - self.level)
+                losses[number] = labels.losses(self.worth, self._earned[number], most)
             except TooManyLabelsError:
                 return  # the goal is too far away
             watch.update()
             if watch.limit is not None:
                 return
-        self.level = float(self.worth @ self.program.members) - sum(loss.earned for loss in losses.values())
-        self.value = max(self.value, self.level)
         for number, loss in losses.items():
-            able = self.able[number] & (loss.pairs <= self.goal - self.level + ALIKE * (1 + self.goal))
+            able = self.able[number] & (loss.pairs <= most + ALIKE * (1 + self.goal))
             if able.sum() < self.able[number].sum():
                 self.able[number] = able
                 self._labels[number] = GroupLabels(self.program, number, able)
                 self._drop(number)
+        self._value_at(self.worth, watch)  # less can be earned with less
 
     def _step_up(self, watch: Watch) -> None:
         """A step along the subgradient: what the choices at these prices leave unserved is worth more."""
@@ -263,6 +265,7 @@ class GroupAscent:
     def _value_at(self, worth: Floats, watch: Watch) -> tuple[float, Floats]:
         """The bound at these prices, and what the groups' choices there leave unserved, [K]."""
         value, lacking = float(worth @ self.program.members), self.program.members.astype(np.float64)
+        earned_by: dict[int, float] = {}
         for number, labels in self._labels.items():
             earnings = [(_earned(choice, worth), choice) for _, choice in self._choices[number]]
             known, best = max(earnings, key=lambda one: one[0], default=(0.0, None))
@@ -270,6 +273,7 @@ class GroupAscent:
                 known, best = 0.0, None
             earned, better = labels.best(worth, known)
             value -= earned
+            earned_by[number] = earned
             if better is not None:
                 best = better
                 self._add(number, better)
@@ -279,7 +283,7 @@ class GroupAscent:
             if watch.limit is not None:
                 return -math.inf, lacking
         if value > self.level:
-            self.level, self.worth = value, worth
+            self.level, self.worth, self._earned = value, worth, earned_by
             self.value = max(self.value, value)
         return value, lacking
 

@@ -49,10 +49,9 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Losses:
-    """The most a group earns; how much less, at least, it does with an instance of a facility, [E], or with a
-    class at a facility, [E, K']."""
+    """How much less than that a group earns at least with an instance of a facility, [E], or with a class at
+    a facility, [E, K']."""
 
-    earned: float
     facilities: Floats
     pairs: Floats
 
@@ -125,10 +124,9 @@ class GroupLabels:
             return known, None
         return earned, self._choice(trace.back(int(labels.number[0])))
 
-    def losses(self, worth: Floats, most: float) -> Losses:
-        """What using a facility loses, or having a class at one; infinite where that is more than `most`."""
+    def losses(self, worth: Floats, earned: float, most: float) -> Losses:
+        """What a facility, or a class at one, loses of `earned`; infinite where it is over `most`."""
         prices = self._at(worth)
-        earned, _ = self.best(worth)
         least = earned - most - ALIKE * (1 + earned)
         ahead = self._ahead(prices, least)
         facilities = np.full(len(self._rows), -np.inf)
@@ -165,7 +163,7 @@ class GroupLabels:
         there = self._stands >= 0
         of_pair = np.where(there, np.append(lost, np.inf)[self._stands], np.inf)
         pairs[self._rows] = np.maximum(np.maximum(0.0, of_pair), of_facility[self._rows][:, None])
-        return Losses(earned=earned, facilities=of_facility, pairs=pairs)
+        return Losses(facilities=of_facility, pairs=pairs)
 
     def _undominated(self) -> NDArray[np.bool_]:
         """Whether no faster one has as much capacity for as little."""
@@ -186,7 +184,7 @@ class GroupLabels:
         last[len(items) - 1 - np.unique(k_of[::-1], return_index=True)[1]] = True
         load = self._load * self._members
         rest = np.append(np.cumsum(np.where(last, load[k_of], 0.0)[::-1])[::-1], 0.0) * (1 + ROOM)
-        per_load = np.where(self._bought, self._price / self._capacity, NEVER)
+        per_load = self._price / self._capacity
         rate = np.minimum.accumulate(per_load[::-1])[::-1]
         rate_behind = np.minimum.accumulate(per_load)
         # Each class' highest gain from a place on, and before it.
@@ -254,8 +252,8 @@ class GroupLabels:
         for place in range(len(self._rows) - 1, -1, -1):
             for item in range(prices.first[place + 1] - 1, prices.first[place] - 1, -1):
                 k = self._class[prices.items[item]]
-                for size in reversed(pieces(int(self._members[k]))):
-                    items[item] = labels  # at last with all but one of them
+                for size in (*pieces(int(self._members[k]) - 1), 1):
+                    items[item] = labels  # at last with any number of all but one
                     served = Labels(
                         labels.earned + size * prices.gain[item],
                         labels.spare - size * self._load[k],

@@ -115,19 +115,28 @@ class GroupTree:
             answer, proven = self._decide(kept, NODES, LOOKS, watch)
             if answer is not None or proven or watch.limit is not None:
                 return answer
-        fractions = ascent.fractions()
+        fractions = [one for one in ascent.fractions() if self._is_open(able, node.lonely, one[1], one[2])]
         if not fractions:
             answer = self._with_instances(kept, ascent, watch) or self._with_room(node, able, kept, watch)
             if answer is not None:
                 return answer
             answer, proven = self._decide(kept, LAST_NODES, LAST_LOOKS, watch)
-            self._undecided |= not proven
+            self._undecided |= not proven and watch.limit is None
             return answer
         _, group, k, part = fractions[0]
         bound = Bound(value=ascent.value, worth=ascent.worth)
         there, elsewhere = self._children(able, node.lonely, group, k, bound)
         self._open.extend((elsewhere, there) if part > 0.5 else (there, elsewhere))
         return None
+
+    def _is_open(self, able: Able, lonely: NDArray[np.bool_], group: int, k: int) -> bool:
+        """Whether class k can be served elsewhere than at this group (−1: alone), too."""
+        if group >= 0 and lonely[k]:
+            return True
+        return any(
+            number != group and bool(pairs[:, one.classes == k].any())
+            for number, (one, pairs) in enumerate(zip(self.program.groups, able, strict=True))
+        )
 
     def _children(
         self, able: Able, lonely: NDArray[np.bool_], group: int, k: int, bound: Bound

@@ -237,7 +237,7 @@ class _Search:
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
                 decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
-                groups=goals.groups,
+                groups=goals.groups and replace(goals.groups, choices=[]),
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
@@ -249,25 +249,29 @@ class _Search:
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
         """Raise the bound as far as choosing by groups goes, and tell the goals what that leaves out."""
-        if self._groups is None and not mostly_apart(self.program, self.best):
-            return
-        goal, ascent = below(total_cost(self.best), self.step), goals.ascent
+        program, ascent = self.program, goals.ascent
         if self._groups is None:
+            if not mostly_apart(program, self.best):
+                return
             bound = Bound(value=ascent.value, worth=ascent.worth)
-            able, choices = (
-                able_pairs(self.program, [loose, bound], goal),
-                choices_of(self.program, self.best),
-            )
-            self._groups = GroupAscent(self.program, able, bound, choices, goal, self.step)
+            able = able_pairs(program, [loose, bound], self._better)
+            choices = choices_of(program, self.best)
+            self._groups = GroupAscent(program, able, bound, choices, self._better, self.step)
         groups, complete = self._groups, False
         self.watch.update(phase="choosing by starts")
-        while not complete and not groups.hopeless and watch.limit is None:
-            groups.aim(below(total_cost(self.best), self.step))
+        while not complete and not groups.hopeless and not watch.over:
+            groups.aim(self._better)
             complete = groups.run(watch, rounds=GROUP_ROUNDS)
             self.watch.update(lower_bound=groups.lower_bound)
         if complete:
             goals.groups = groups.known
-            goals.by_groups_alone = holds_many(self.program, self.best)
+            goals.by_groups_alone = holds_many(program, self.best)
+
+    @property
+    def _better(self) -> float:
+        """What an answer that is better than the best costs at most."""
+        cost = total_cost(self.best)
+        return cost - self.step if self.step > 0 else cost * (1 - 1e-9)
 
     def _until_met(self, beside: Companion) -> Watch:
         """Listens to the companion, and ends early where its answer is proven to be the best."""
@@ -294,8 +298,8 @@ class _Search:
         """What is to be ruled out or reached next: the bound or more, always less than the answer."""
         if self.step > 0:
             ahead = (self._stride - 1) * self.step
-            return min(self.watch.lower_bound + ahead, total_cost(self.best) - self.step)
-        return total_cost(self.best) * (1 - 1e-9)
+            return min(self.watch.lower_bound + ahead, self._better)
+        return self._better
 
     @property
     def _steps_left(self) -> float:
