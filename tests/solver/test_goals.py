@@ -10,7 +10,7 @@ import pytest
 
 from solver.diving import dive
 from solver.enumeration import enumerate_patterns
-from solver.facilities import Facilities, Pattern, all_alone, make_pattern, settle, total_cost
+from solver.facilities import Facilities, Group, Pattern, all_alone, make_pattern, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import LONG, QUICK, TRUSTED, Effort, Goals
 from solver.neighbourhoods import Neighbourhoods
@@ -229,3 +229,20 @@ def test_where_no_pattern_is_cheap_enough_the_goal_is_out_of_reach() -> None:
     answer, proven = Pool(program, patterns, 11.0).solve(Watch(), threads=1, seed=0, nodes=10, looks=10)
     assert answer is None
     assert proven
+
+
+def test_patterns_hold_nothing_of_those_that_are_served_already() -> None:
+    """Also those of so many instances that they are not packed item by item."""
+    group = Group(
+        price=np.array([1.0]), capacity=np.array([1.0]), classes=np.arange(3), joining=np.zeros((1, 3))
+    )
+    program = Facilities(
+        load=np.full(3, 30.0), members=np.ones(3, dtype=np.intp), alone=np.full(3, 100.0), groups=(group,)
+    )
+    ascent = PackedAscent(program, Bound(value=0.0, worth=np.zeros(3)), all_alone(program), 1.0)
+    ascent.restrict(np.array([1, 0, 1]))
+    # Prices at which those would pay, too, as a degenerate master may say.
+    prices = np.full(3, 100.0)
+    ascent._price(prices, prices, {}, {}, Watch(), everything=True)
+    assert any(pattern.classes == (0, 2) for pattern in ascent.patterns)
+    assert all(count > 0 for pattern in ascent.patterns for count in pattern.counts)
