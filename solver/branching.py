@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from solver.depth_first import DepthFirst
 from solver.facilities import ALONE, Facilities, Floats, Pattern, make_pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
@@ -53,7 +54,7 @@ class Node:
         return {row: -dual for row, dual in self.duals.items() if isinstance(row, SubsetRow)}
 
 
-class Tree:
+class Tree(DepthFirst[Node]):
     """A search for answers of at most `goal`; the last known prices and patterns are what it begins with.
 
     `with_rows`: relaxations are tightened by subset rows, until too many patterns pay. `root` is the first
@@ -77,8 +78,7 @@ class Tree:
         self.root = Node(limits={}, bound=bound.value, worth=bound.worth, duals={})
         # Good prices, perhaps, but nothing is proven by them here.
         begin = self.root if guess is None else replace(guess, bound=bound.value)
-        self._open = [begin]
-        self._undecided = False
+        super().__init__(begin)
         self.with_rows = with_rows
         members = program.members
         self._rows: dict[Row, tuple[float, float]] = {
@@ -86,28 +86,9 @@ class Tree:
         }
 
     @property
-    def proven(self) -> bool:
-        """There is no answer of at most the goal."""
-        return not self._open and not self._undecided
-
-    @property
     def patterns(self) -> list[Pattern]:
         """All patterns that were looked at."""
         return self._ascent.patterns
-
-    def search(self, nodes: int, watch: Watch) -> list[Pattern] | None:
-        """Look at so many more nodes; the first answer of at most the goal that is found."""
-        for _ in range(nodes):
-            if not self._open or watch.limit is not None:
-                break
-            # The last first: the goal rules out what is too dear, and answers are deep down.
-            node = self._open.pop()
-            answer = self._visit(node, watch)
-            if watch.limit is not None:
-                self._open.append(node)
-            if answer is not None:
-                return answer
-        return None
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = self._ascent

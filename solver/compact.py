@@ -27,6 +27,8 @@ from solver.outcome import Watch
 # Columns for which HiGHS still gets somewhere.
 MOST_PAIRS = 40_000
 MOST_INSTANCES = 60
+# What HiGHS' bounds may be wrong by, generously.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from solver.branching import Tree
-from solver.compact import Kept, solve_compact, what_can_matter
+from solver.compact import TOLERANCE, Kept, solve_compact, what_can_matter
 from solver.enumeration import enumerate_patterns, written_down
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
@@ -73,8 +73,6 @@ GROUP_NODES = 15
 FEW_PAIRS = 6_000
 # Cuts for known patterns prove nothing, so there are few rounds of them.
 COMBINING_ROUNDS = 2
-# What its bounds may be wrong by, generously.
-TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -204,7 +204,7 @@ class GroupAscent:
             if watch.limit is not None:
                 return
         for number, loss in losses.items():
-            able = self.able[number] & (loss.pairs <= most + ALIKE * (1 + self.goal))
+            able = self.able[number] & (loss <= most + ALIKE * (1 + self.goal))
             if able.sum() < self.able[number].sum():
                 self.able[number] = able
                 self._labels[number] = GroupLabels(self.program, number, able)

@@ -32,8 +32,6 @@ TINY = 1e-9
 ALIKE = 1e-7
 # What capacities are rounded up by: more than a load may exceed them.
 ROOM = 2 * EPSILON
-# A price for capacity where there is none.
-NEVER = 1e15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,15 +43,6 @@ class Choice:
     instances: Indices
     classes: Indices
     counts: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Losses:
-    """How much less than that a group earns at least with an instance of a facility, [E], or with a class at
-    a facility, [E, K']."""
-
-    facilities: Floats
-    pairs: Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,8 +113,11 @@ class GroupLabels:
             return known, None
         return earned, self._choice(trace.back(int(labels.number[0])))
 
-    def losses(self, worth: Floats, earned: float, most: float) -> Losses:
-        """What a facility, or a class at one, loses of `earned`; infinite where it is over `most`."""
+    def losses(self, worth: Floats, earned: float, most: float) -> Floats:
+        """[E, K']: how much less than `earned` the group earns at least with a class at a facility.
+
+        Infinite where that is over `most`.
+        """
         prices = self._at(worth)
         least = earned - most - ALIKE * (1 + earned)
         ahead = self._ahead(prices, least)
@@ -151,19 +143,16 @@ class GroupLabels:
 
     def _lost(
         self, prices: _Prices, earned: float, facilities: Floats, items: Floats, worth: Floats
-    ) -> Losses:
+    ) -> Floats:
         # Who pays more than it is worth loses that at least.
         gain = worth[self.classes[self._class]] - self._pays
         paying = np.zeros(len(items), dtype=bool)
         paying[prices.items] = True
         lost = np.where(paying, earned - items, np.maximum(0.0, -gain))
-        of_facility = np.full(self._many, np.inf)
-        of_facility[self._rows] = np.maximum(0.0, earned - facilities)
         pairs = np.full((self._many, len(self.classes)), np.inf)
-        there = self._stands >= 0
-        of_pair = np.where(there, np.append(lost, np.inf)[self._stands], np.inf)
-        pairs[self._rows] = np.maximum(np.maximum(0.0, of_pair), of_facility[self._rows][:, None])
-        return Losses(facilities=of_facility, pairs=pairs)
+        of_item = np.where(self._stands >= 0, np.append(lost, np.inf)[self._stands], np.inf)
+        pairs[self._rows] = np.maximum(0.0, np.maximum(of_item, (earned - facilities)[:, None]))
+        return pairs
 
     def _undominated(self) -> NDArray[np.bool_]:
         """Whether no faster one has as much capacity for as little."""
@@ -202,8 +191,8 @@ class GroupLabels:
             gain=gain,
             first=first,
             rest=rest,
-            ahead=np.where(rate < NEVER, ahead, np.inf),
-            rate=np.where(rate < NEVER, rate, 0.0),
+            ahead=ahead,
+            rate=rate,
             all_ahead=after @ members,
             behind=behind,
             rate_behind=rate_behind,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.compact import Kept, kept_among, solve_compact
+from solver.compact import TOLERANCE, Kept, kept_among, solve_compact
+from solver.depth_first import DepthFirst
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.group_bound import Able, GroupAscent
@@ -30,8 +31,6 @@ FEW, NODES, LOOKS = 1_500, 20, 40
 FEW_LAST, LAST_NODES, LAST_LOOKS = 6_000, 1_000, 2_000
 # How much larger than they are fragments are counted where they find no room.
 SWELL = 1.01
-# What its bounds may be wrong by, generously.
-TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +42,7 @@ class Node:
     bound: Bound
 
 
-class GroupTree:
+class GroupTree(DepthFirst[Node]):
     """A search for answers of at most `goal` over the pairs `able`; `choices` are columns to begin with."""
 
     def __init__(
@@ -60,33 +59,8 @@ class GroupTree:
         self.program, self.goal, self.step, self.seed = program, goal, step, seed
         self.choices = choices
         lonely = np.ones(len(program), dtype=bool)
-        self._open = [Node(able=able, lonely=lonely, bound=bound)]
-        self._undecided = False
+        super().__init__(Node(able=able, lonely=lonely, bound=bound))
         self.able: Able | None = None  # pairs that are left at the first node
-
-    @property
-    def proven(self) -> bool:
-        """There is no answer of at most the goal."""
-        return not self._open and not self._undecided
-
-    @property
-    def given_up(self) -> bool:
-        """Nothing is left to be looked at, and nothing is proven."""
-        return not self._open and self._undecided
-
-    def search(self, nodes: int, watch: Watch) -> list[Pattern] | None:
-        """Look at so many more nodes; the first answer of at most the goal that is found."""
-        for _ in range(nodes):
-            if not self._open or watch.limit is not None:
-                break
-            node = self._open.pop()
-            answer = self._visit(node, watch)
-            if watch.limit is not None:
-                self._open.append(node)
-            if answer is not None:
-                self._undecided = True  # so there is one
-                return answer
-        return None
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = GroupAscent(

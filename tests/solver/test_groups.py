@@ -112,10 +112,10 @@ def test_labels_earn_at_least_what_the_best_choice_does(seed: int) -> None:
     # What is known already is not found again, and what is less than that is not claimed.
     assert labels.best(worth, earned + 1.0) == (earned + 1.0, None)
     losses = labels.losses(worth, earned, 1e3)
-    assert (losses.pairs <= np.maximum(0.0, earned - with_pair) + 1e-6).all()
+    assert (losses <= np.maximum(0.0, earned - with_pair) + 1e-6).all()
     few = labels.losses(worth, earned, 6.0)
-    near = losses.pairs <= 6.0
-    assert few.pairs[near] == pytest.approx(losses.pairs[near])
+    near = losses <= 6.0
+    assert few[near] == pytest.approx(losses[near])
 
 
 @pytest.mark.parametrize("seed", range(20))
