@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from solver.covering import Covering
 from solver.facilities import ALONE, Facilities, Floats, Indices, Pattern
 from solver.fractional_bound import NEGLIGIBLE, Bound
-from solver.group_labels import ALIKE, Choice, GroupLabels
-from solver.labels import TooManyLabelsError
+from solver.group_labels import ALIKE, Choice, GroupLabels, TooManyLabelsError
+from solver.group_packing import GroupPacking
 from solver.outcome import Watch
 from solver.steps import round_up
 
@@ -47,6 +47,8 @@ CLOSE = 2e-5
 EVERY = 15
 # Part of the fragments of an answer that may pay to join a group.
 FEW_JOINING = 0.1
+# What is a little above the goal, in steps of the price or as a part of it.
+ABOVE = 1e-3
 # A part this near to a whole number is one.
 WHOLE = 1e-5
 
@@ -73,6 +75,8 @@ class GroupAscent:
 
     `worth` are the best prices, and `level` is L(π) there. `hopeless`: a group is too hard for labels.
 
+    `packings` of all groups: they choose what can be packed alone, and `choices` have to be of that kind.
+
     `choices` are columns to begin with, `lonely` [K] says who may stay alone, `stride` how far steps go.
     """
 
@@ -87,14 +91,17 @@ class GroupAscent:
         *,
         lonely: NDArray[np.bool_] | None = None,
         stride: float = 1.0,
+        packings: dict[int, GroupPacking] | None = None,
     ) -> None:
         self.program, self.able, self.goal, self.step = program, list(able), goal, step
         self.value, self.level = bound.value, -math.inf
         self._earned: dict[int, float] = {}
+        self._chosen: dict[int, Choice] = {}
         self.worth = np.minimum(bound.worth, program.alone)
         self.hopeless = self.ended = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
         self._labels = {number: GroupLabels(program, number, able[number]) for number in self._groups}
+        self._packings = packings
         self._choices: dict[int, list[tuple[int, Choice]]] = {number: [] for number in self._groups}
         self._master = Covering(program.members)
         # Who may not stay alone still may, at a price that no answer that matters pays.
@@ -138,6 +145,11 @@ class GroupAscent:
         bound = Bound(value=self.value, worth=self.worth)
         return Groups(goal=self.goal, able=tuple(self.able), bound=bound, choices=self.choices, used=used)
 
+    @property
+    def _enough(self) -> float:
+        """From here on no answer costs at most the goal."""
+        return self.goal + self.step * ABOVE if self.step > 0 else self.goal * (1 + ABOVE)
+
     def used(self) -> list[tuple[float, int, Choice]]:
         """How much the relaxation uses each choice that it uses, and its group."""
         used = self._master.relax().used
@@ -147,6 +159,14 @@ class GroupAscent:
             for column, choice in choices
             if used[column] > WHOLE
         ]
+
+    def contested(self) -> list[tuple[int, int]]:
+        """(group, class) of single fragments that several groups choose at the best prices."""
+        by_class: dict[int, list[int]] = {}
+        for number, choice in self._chosen.items():
+            for k in choice.classes[self.program.members[choice.classes] == 1].tolist():
+                by_class.setdefault(k, []).append(number)
+        return [(numbers[0], k) for k, numbers in by_class.items() if len(numbers) > 1]
 
     def fractions(self) -> list[tuple[float, int, int, float]]:
         """(how far from whole, group, class, part) of single fragments that are served in parts, the farthest
@@ -266,24 +286,44 @@ class GroupAscent:
         """The bound at these prices, and what the groups' choices there leave unserved, [K]."""
         value, lacking = float(worth @ self.program.members), self.program.members.astype(np.float64)
         earned_by: dict[int, float] = {}
+        chosen: dict[int, Choice] = {}
+        unpacked: list[tuple[int, float]] = []
         for number, labels in self._labels.items():
             earnings = [(_earned(choice, worth), choice) for _, choice in self._choices[number]]
             known, best = max(earnings, key=lambda one: one[0], default=(0.0, None))
             if known <= 0:
                 known, best = 0.0, None
             earned, better = labels.best(worth, known)
+            if better is None:
+                better = best
+            elif self._packings is not None and self._packings[number].packed(better, watch) is None:
+                unpacked.append((number, known))
+            else:
+                self._add(number, better)
             value -= earned
             earned_by[number] = earned
             if better is not None:
-                best = better
-                self._add(number, better)
-            if best is not None:
-                lacking[best.classes] -= best.counts
+                chosen[number] = better
             watch.update()
             if watch.limit is not None:
                 return -math.inf, lacking
+        for number, known in unpacked:
+            need = self._enough - value
+            if need <= 0:
+                break
+            assert self._packings is not None
+            most, labels = earned_by[number], self._labels[number]
+            earned_by[number], better = self._packings[number].best(labels, worth, known, most, need, watch)
+            value += most - earned_by[number]
+            if better is not None:
+                chosen[number] = better
+                self._add(number, better)
+            if watch.limit is not None:
+                return -math.inf, lacking
+        for choice in chosen.values():
+            lacking[choice.classes] -= choice.counts
         if value > self.level:
-            self.level, self.worth, self._earned = value, worth, earned_by
+            self.level, self.worth, self._earned, self._chosen = value, worth, earned_by, chosen
             self.value = max(self.value, value)
         return value, lacking
 

@@ -18,20 +18,27 @@ does not follow from its place alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.facilities import EPSILON, Facilities, Floats, Indices
-from solver.labels import START, Labels, Step, Trace, merged, numbered, pieces, together
+from solver.group_kernel import Row, most_earned, most_with
 
+# Labels at one place from which on there are too many.
+MOST_LABELS = 100_000
 # What earns less is not looked at; and a label has to promise so much more than what is known.
 TINY = 1e-9
 # What losses may be wrong by, as a part of what is earned: they are sums of many numbers.
 ALIKE = 1e-7
 # What capacities are rounded up by: more than a load may exceed them.
 ROOM = 2 * EPSILON
+
+
+class TooManyLabelsError(Exception):
+    """There are too many labels that none is better than in both."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,26 +50,6 @@ class Choice:
     instances: Indices
     classes: Indices
     counts: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Prices:
-    """A group at some prices. T items pay: `items` [T] in the order of their places, `gain` [T]; those of
-    place p are first[p] … first[p + 1] − 1. `rest` [T + 1] is all load that may be served from an item on.
-
-    From place p on labels earn at most ahead[p] + rate[p]·spare, and all_ahead[p]; what was before it, an
-    instance of p among it, and leaves `needed` has earned at most behind[p] − rate_behind[p]·needed.
-    """
-
-    items: Indices
-    gain: Floats
-    first: Indices
-    rest: Floats
-    ahead: Floats
-    rate: Floats
-    all_ahead: Floats
-    behind: Floats
-    rate_behind: Floats
 
 
 class GroupLabels:
@@ -99,56 +86,27 @@ class GroupLabels:
 
     def best(self, worth: Floats, known: float = 0.0) -> tuple[float, Choice | None]:
         """What the group earns at most, and what it chooses; `known` and None where that is not more."""
-        prices = self._at(worth)
-        trace = Trace()
-        labels = START
-        for place in range(len(self._rows)):
-            labels = self._bought_at(prices, place, labels, known, trace)
-            for item in range(prices.first[place], prices.first[place + 1]):
-                labels = self._served(prices, item, labels, trace)
-            if not len(labels):
-                return known, None
-        earned = float(labels.earned[0])
+        items, row = self._at(worth)
+        earned, instances, counts = most_earned(row, known + TINY, MOST_LABELS)
+        if math.isnan(earned):
+            raise TooManyLabelsError
         if earned <= known + TINY:
             return known, None
-        return earned, self._choice(trace.back(int(labels.number[0])))
+        return earned, self._choice(items, instances, counts)
 
     def losses(self, worth: Floats, earned: float, most: float) -> Floats:
         """[E, K']: how much less than `earned` the group earns at least with a class at a facility.
 
         Infinite where that is over `most`.
         """
-        prices = self._at(worth)
+        paying, row = self._at(worth)
         least = earned - most - ALIKE * (1 + earned)
-        ahead = self._ahead(prices, least)
-        facilities = np.full(len(self._rows), -np.inf)
-        items = np.full(len(self._place), -np.inf)
-        labels = START
-        for place in range(len(self._rows)):
-            before = ahead.places[place]
-            facilities[place] = together(
-                labels.earned - self._price[place], labels.spare + self._capacity[place], before
-            )
-            labels = self._bought_at(prices, place, labels, least)
-            for item in range(prices.first[place], prices.first[place + 1]):
-                k = self._class[prices.items[item]]
-                fits = labels.spare >= self._load[k]
-                items[prices.items[item]] = together(
-                    labels.earned[fits] + prices.gain[item],
-                    labels.spare[fits] - self._load[k],
-                    ahead.items[item],
-                )
-                labels = self._served(prices, item, labels)
-        return self._lost(prices, earned, facilities, items, worth)
-
-    def _lost(
-        self, prices: _Prices, earned: float, facilities: Floats, items: Floats, worth: Floats
-    ) -> Floats:
+        able, facilities, with_item = most_with(row, least, MOST_LABELS)
+        if not able:
+            raise TooManyLabelsError
         # Who pays more than it is worth loses that at least.
-        gain = worth[self.classes[self._class]] - self._pays
-        paying = np.zeros(len(items), dtype=bool)
-        paying[prices.items] = True
-        lost = np.where(paying, earned - items, np.maximum(0.0, -gain))
+        lost = np.maximum(0.0, self._pays - worth[self.classes[self._class]])
+        lost[paying] = earned - with_item
         pairs = np.full((self._many, len(self.classes)), np.inf)
         of_item = np.where(self._stands >= 0, np.append(lost, np.inf)[self._stands], np.inf)
         pairs[self._rows] = np.maximum(0.0, np.maximum(of_item, (earned - facilities)[:, None]))
@@ -163,7 +121,8 @@ class GroupLabels:
             useful[place] = not (cheaper & (self._capacity[faster] >= self._capacity[place])).any()
         return useful
 
-    def _at(self, worth: Floats) -> _Prices:
+    def _at(self, worth: Floats) -> tuple[Indices, Row]:
+        """The items that pay at these prices, and the row with them."""
         gain = worth[self.classes[self._class]] - self._pays
         items = np.flatnonzero(gain > TINY)
         gain, k_of, places = gain[items], self._class[items], len(self._rows)
@@ -186,10 +145,14 @@ class GroupLabels:
             np.maximum(0.0, of - per[:, None] * self._load) @ members
             for of, per in ((after, rate), (before, rate_behind))
         )
-        return _Prices(
-            items=items,
-            gain=gain,
+        return items, Row(
+            price=self._price,
+            capacity=self._capacity,
+            bought=self._bought,
             first=first,
+            load=self._load[k_of],
+            members=self._members[k_of],
+            gain=gain,
             rest=rest,
             ahead=ahead,
             rate=rate,
@@ -198,89 +161,10 @@ class GroupLabels:
             rate_behind=rate_behind,
         )
 
-    def _bought_at(
-        self, prices: _Prices, place: int, labels: Labels, least: float, trace: Trace | None = None
-    ) -> Labels:
-        """Labels that can earn more than `least`, with instances of this place's facility, or none."""
-        promise = np.minimum(prices.ahead[place] + prices.rate[place] * labels.spare, prices.all_ahead[place])
-        labels = labels.where(labels.earned + promise > least + TINY)
-        if not self._bought[place]:
-            return labels
-        if trace is None:
-            labels = labels.unnumbered()
-        rest, price, capacity = prices.rest[prices.first[place]], self._price[place], self._capacity[place]
-        fresh = labels
-        while len(fresh):
-            spare = np.minimum(fresh.spare + capacity, rest)
-            earned = fresh.earned - price
-            promise = np.minimum(prices.ahead[place] + prices.rate[place] * spare, prices.all_ahead[place])
-            useful = (fresh.spare < rest) & (earned + promise > least + TINY)
-            if not useful.any():
-                break
-            numbers, first = numbered(fresh.number[useful], trace, (place, 0))
-            labels = merged(labels, Labels(earned[useful], spare[useful], numbers))
-            fresh = labels.where(labels.number >= first)
-        return labels
-
-    def _served(self, prices: _Prices, item: int, labels: Labels, trace: Trace | None = None) -> Labels:
-        """Labels with fragments of this item, any number of them."""
-        number = int(prices.items[item])
-        load, gain = self._load[self._class[number]], prices.gain[item]
-        for size in pieces(int(self._members[self._class[number]])):
-            able = labels.where(labels.spare >= size * load)
-            numbers, _ = numbered(able.number, trace, (number, size))
-            served = Labels(able.earned + size * gain, able.spare - size * load, numbers)
-            labels = merged(served, labels)
-        return labels.capped(prices.rest[item + 1])
-
-    def _ahead(self, prices: _Prices, least: float) -> _Ahead:
-        """What can be earned from every place on, and after every item, by what is to spare there."""
-        places: list[Labels] = [START] * (len(self._rows) + 1)
-        items: list[Labels] = [START] * len(prices.items)
-        labels = START  # `spare` is what is needed, less than 0 here, so that it rises too
-        for place in range(len(self._rows) - 1, -1, -1):
-            for item in range(prices.first[place + 1] - 1, prices.first[place] - 1, -1):
-                k = self._class[prices.items[item]]
-                for size in (*pieces(int(self._members[k]) - 1), 1):
-                    items[item] = labels  # at last with any number of all but one
-                    served = Labels(
-                        labels.earned + size * prices.gain[item],
-                        labels.spare - size * self._load[k],
-                        labels.number,
-                    )
-                    labels = merged(served, labels)
-            if self._bought[place]:
-                fresh = labels = labels.unnumbered()
-                while len(short := fresh.where(fresh.spare < 0)):
-                    numbers, first = numbered(short.number, None, (place, 0))
-                    bought = Labels(
-                        short.earned - self._price[place],
-                        np.minimum(0.0, short.spare + self._capacity[place]),
-                        numbers,
-                    )
-                    labels = merged(labels, bought)
-                    fresh = labels.where(labels.number >= first)
-            most = prices.behind[place] + prices.rate_behind[place] * labels.spare
-            labels = labels.where((labels.earned + most > least) | (labels.spare >= 0))
-            places[place] = labels
-        return _Ahead(places=places, items=items)
-
-    def _choice(self, steps: list[Step]) -> Choice:
-        instances, counts, cost = np.zeros(self._many, dtype=np.intp), np.zeros(len(self.classes)), 0.0
-        for where, size in steps:
-            if size == 0:
-                instances[self._rows[where]] += 1
-                cost += float(self._price[where])
-            else:
-                counts[self._class[where]] += size
-                cost += size * float(self._pays[where])
-        served = np.flatnonzero(counts)
-        return Choice(cost=cost, instances=instances, classes=self.classes[served], counts=counts[served])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Ahead:
-    """Labels of what is to come; `spare` is what it needs, less than 0."""
-
-    places: list[Labels]
-    items: list[Labels]
+    def _choice(self, items: Indices, bought: Indices, served: Indices) -> Choice:
+        instances, counts = np.zeros(self._many, dtype=np.intp), np.zeros(len(self.classes))
+        instances[self._rows] = bought
+        np.add.at(counts, self._class[items], served)
+        cost = float(self._price @ bought) + float(self._pays[items] @ served)
+        there = np.flatnonzero(counts)
+        return Choice(cost=cost, instances=instances, classes=self.classes[there], counts=counts[there])

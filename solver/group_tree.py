@@ -3,7 +3,8 @@
 A node is the relaxation of `solver.group_bound` over the pairs of facility and class that are left. Where it
 serves a fragment in parts at several groups, one child serves it at one of them and the other elsewhere.
 Where it does not, it has chosen instances for every group and who is served there, and only whether whole
-fragments find room on these is open: with so few pairs left HiGHS decides that (`solver.compact`).
+fragments find room on these is open. From there on groups choose what can be packed alone
+(`solver.group_packing`), in this node and those below it; what is left is an answer.
 """
 
 from __future__ import annotations
@@ -19,27 +20,28 @@ from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.group_bound import Able, GroupAscent
 from solver.group_labels import Choice
+from solver.group_packing import GroupPacking
 from solver.outcome import Watch
-from solver.over_used import shared_out
 
 # Rounds of a node's relaxation at most.
 ROUNDS = 400
 # How far a node's first steps of the subgradient go: its parent's prices are good ones.
 STRIDE = 0.25
+# Rounds of it where groups choose what can be packed alone.
+PACKED_ROUNDS = 10
 # Pairs up to which HiGHS is asked about a node, and what it may do; where nothing is left to branch on.
-FEW, NODES, LOOKS = 1_500, 20, 40
+FEW, NODES, LOOKS = 400, 20, 40
 FEW_LAST, LAST_NODES, LAST_LOOKS = 6_000, 1_000, 2_000
-# How much larger than they are fragments are counted where they find no room.
-SWELL = 1.01
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Node:
-    """The pairs left, who may stay alone ([K]), and prices that prove the bound."""
+    """The pairs left, who may stay alone ([K]), prices that prove the bound; whether groups are packed."""
 
     able: Able
     lonely: NDArray[np.bool_]
     bound: Bound
+    packed: bool = False
 
 
 class GroupTree(DepthFirst[Node]):
@@ -61,47 +63,95 @@ class GroupTree(DepthFirst[Node]):
         lonely = np.ones(len(program), dtype=bool)
         super().__init__(Node(able=able, lonely=lonely, bound=bound))
         self.able: Able | None = None  # pairs that are left at the first node
+        self._packings = {
+            number: GroupPacking(program, number, seed) for number in range(len(program.groups))
+        }
+        self._packed: list[tuple[int, Choice]] = []  # choices that were packed
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
-        ascent = GroupAscent(
-            self.program,
-            node.able,
-            node.bound,
-            self.choices,
-            self.goal,
-            self.step,
-            lonely=node.lonely,
-            stride=STRIDE,
-        )
-        ascent.run(watch, rounds=ROUNDS)
-        if watch.limit is not None:
+        ascent = self._ascent(node, node.packed, watch)
+        if ascent is None:
             return None
-        self.choices = ascent.choices
-        if ascent.hopeless:
-            self._undecided = True
-            self._open.clear()
-        if ascent.done or ascent.hopeless:
-            return None
+        self.able = self.able or tuple(ascent.able)
+        packed = node.packed
+        fractions = self._fractions(ascent, node.lonely)
+        if not fractions and not packed:
+            packed = True
+            ascent = self._ascent(self._left(node, ascent), packed, watch)
+            if ascent is None:
+                return None
+            fractions = self._fractions(ascent, node.lonely)
         able = tuple(ascent.able)
-        self.able = self.able or able
         kept = kept_among(self.program, able, node.lonely)
         if len(kept.classes) <= FEW:
             answer, proven = self._decide(kept, NODES, LOOKS, watch)
             if answer is not None or proven or watch.limit is not None:
                 return answer
-        fractions = [one for one in ascent.fractions() if self._is_open(able, node.lonely, one[1], one[2])]
         if not fractions:
-            answer = self._with_instances(kept, ascent, watch) or self._with_room(node, able, kept, watch)
-            if answer is not None:
+            answer = self._together(ascent, watch)
+            if answer is not None or watch.limit is not None:
                 return answer
             answer, proven = self._decide(kept, LAST_NODES, LAST_LOOKS, watch)
             self._undecided |= not proven and watch.limit is None
             return answer
         _, group, k, part = fractions[0]
-        bound = Bound(value=ascent.value, worth=ascent.worth)
-        there, elsewhere = self._children(able, node.lonely, group, k, bound)
+        there, elsewhere = self._children(self._left(node, ascent, packed), group, k)
         self._open.extend((elsewhere, there) if part > 0.5 else (there, elsewhere))
         return None
+
+    def _ascent(self, node: Node, packed: bool, watch: Watch) -> GroupAscent | None:
+        """The node's relaxation; None where the node is done, or the watch says stop."""
+        ascent = GroupAscent(
+            self.program,
+            node.able,
+            node.bound,
+            self._packed if packed else self.choices,
+            self.goal,
+            self.step,
+            lonely=node.lonely,
+            stride=STRIDE,
+            packings=self._packings if packed else None,
+        )
+        ascent.run(watch, rounds=PACKED_ROUNDS if packed else ROUNDS)
+        if watch.limit is not None:
+            return None
+        if packed:
+            self._packed = ascent.choices
+        else:
+            self.choices = ascent.choices
+        if ascent.hopeless:
+            self._undecided = True
+            self._open.clear()
+        return None if ascent.done or ascent.hopeless else ascent
+
+    def _left(self, node: Node, ascent: GroupAscent, packed: bool = False) -> Node:
+        bound = Bound(value=ascent.value, worth=ascent.worth)
+        return Node(able=tuple(ascent.able), lonely=node.lonely, bound=bound, packed=packed)
+
+    def _fractions(
+        self, ascent: GroupAscent, lonely: NDArray[np.bool_]
+    ) -> list[tuple[float, int, int, float]]:
+        able = tuple(ascent.able)
+        found = [one for one in ascent.fractions() if self._is_open(able, lonely, one[1], one[2])]
+        if found and ascent.ended:
+            return found
+        contested = [(0.5, group, k, 0.5) for group, k in ascent.contested()]
+        return [one for one in contested if self._is_open(able, lonely, one[1], one[2])] or found
+
+    def _together(self, ascent: GroupAscent, watch: Watch) -> list[Pattern] | None:
+        """What the groups chose, where that is an answer."""
+        chosen: dict[int, Choice] = {}
+        for _, group, choice in ascent.used():
+            if group not in chosen or choice.cost < chosen[group].cost:
+                chosen[group] = choice
+        answer: list[Pattern] = []
+        for group, choice in chosen.items():
+            patterns = self._packings[group].packed(choice, watch)
+            if patterns is None:
+                return None
+            answer += patterns
+        answer = settle(self.program, answer)
+        return answer if total_cost(answer) <= self.goal * (1 + 1e-9) else None
 
     def _is_open(self, able: Able, lonely: NDArray[np.bool_], group: int, k: int) -> bool:
         """Whether class k can be served elsewhere than at this group (−1: alone), too."""
@@ -112,10 +162,9 @@ class GroupTree(DepthFirst[Node]):
             for number, (one, pairs) in enumerate(zip(self.program.groups, able, strict=True))
         )
 
-    def _children(
-        self, able: Able, lonely: NDArray[np.bool_], group: int, k: int, bound: Bound
-    ) -> tuple[Node, Node]:
+    def _children(self, node: Node, group: int, k: int) -> tuple[Node, Node]:
         """Class k at this group, and not there; group −1 is alone."""
+        able, lonely = node.able, node.lonely
         there, elsewhere = list(able), list(able)
         for number, one in enumerate(self.program.groups):
             column = int(np.searchsorted(one.classes, k))
@@ -126,29 +175,9 @@ class GroupTree(DepthFirst[Node]):
         alone, together = lonely.copy(), lonely.copy()
         together[k] = False
         return (
-            Node(able=tuple(there), lonely=alone if group < 0 else together, bound=bound),
-            Node(able=tuple(elsewhere), lonely=together if group < 0 else alone, bound=bound),
+            replace(node, able=tuple(there), lonely=alone if group < 0 else together),
+            replace(node, able=tuple(elsewhere), lonely=together if group < 0 else alone),
         )
-
-    def _with_instances(self, kept: Kept, ascent: GroupAscent, watch: Watch) -> list[Pattern] | None:
-        """Whole fragments on the instances that the relaxation has chosen, where there is room."""
-        number = {facility: position for position, facility in enumerate(kept.facilities)}
-        instances = np.zeros(len(kept.facilities))
-        for times, group, choice in ascent.used():
-            for facility in np.flatnonzero(choice.instances).tolist():
-                if (group, facility) in number:
-                    instances[number[group, facility]] += times * choice.instances[facility]
-        allowed = self.goal * (1 + 1e-9)
-        counts = np.rint(instances).astype(np.intp)
-        answer = shared_out(self.program, kept, counts, allowed, watch, threads=1, seed=self.seed)
-        return answer if answer is not None and total_cost(answer) <= allowed else None
-
-    def _with_room(self, node: Node, able: Able, kept: Kept, watch: Watch) -> list[Pattern] | None:
-        """The same on instances that are chosen for somewhat larger fragments."""
-        larger = replace(self.program, load=SWELL * self.program.load)
-        ascent = GroupAscent(larger, able, node.bound, [], self.goal, self.step, lonely=node.lonely)
-        ascent.run(watch, rounds=ROUNDS)
-        return None if watch.limit is not None else self._with_instances(kept, ascent, watch)
 
     def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""

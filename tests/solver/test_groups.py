@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from solver import labels as labels_module
 from solver.compact import able_pairs, kept_among
 from solver.facilities import Facilities, Floats, Group, all_alone, settle, total_cost
 from solver.fractional_bound import fractional_bound
 from solver.goals import Effort, Goals
 from solver.group_bound import GroupAscent, Groups, choices_of
+from solver.group_kernel import capped, merged, most_earned, most_with, pieces, start, together
 from solver.group_labels import GroupLabels
+from solver.group_packing import GroupPacking
 from solver.group_tree import GroupTree
-from solver.labels import START, Labels, merged, pieces
 from solver.one_stage import solve_one_stage
 from solver.outcome import Status, Watch
 from solver.packed_bound import PackedAscent
@@ -137,10 +137,12 @@ def test_labels_are_exact_where_nothing_has_to_be_cut_and_nobody_joins(seed: int
     assert GroupLabels(program, 0).best(worth)[0] == pytest.approx(best)
 
 
-def ascent_of(program: Facilities, goal: float) -> GroupAscent:
+def ascent_of(program: Facilities, goal: float, *, packed: bool = False) -> GroupAscent:
     loose = fractional_bound(program, all_alone(program), Watch())
     able = able_pairs(program, [loose], goal)
-    return GroupAscent(program, able, loose, choices_of(program, all_alone(program)), goal, STEP)
+    packings = {number: GroupPacking(program, number, seed=0) for number in range(len(program.groups))}
+    choices = choices_of(program, all_alone(program))
+    return GroupAscent(program, able, loose, choices, goal, STEP, packings=packings if packed else None)
 
 
 def some_program(seed: int, members: int, kind: str) -> Facilities:
@@ -150,18 +152,19 @@ def some_program(seed: int, members: int, kind: str) -> Facilities:
     return random_program(seed, classes=classes, members=members, options=4)
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("above", [0.0, 5.0, 15.0])
 @pytest.mark.parametrize("kind", ["row", "any"])
 @pytest.mark.parametrize("members", [1, 2, 3])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_left_out_is_in_no_answer_of_at_most_the_goal(
-    seed: int, members: int, kind: str, above: float
+    seed: int, members: int, kind: str, above: float, packed: bool
 ) -> None:
     program = some_program(seed, members, kind)
     optimum = best_one_stage(program)
-    ascent = ascent_of(program, optimum + above)
+    ascent = ascent_of(program, optimum + above, packed=packed)
     loose = ascent.value
-    assert ascent.run(Watch(), rounds=1_000)
+    assert ascent.run(Watch(), rounds=100 if packed else 1_000) or packed
     assert not ascent.done
     assert loose - 1e-9 <= ascent.value <= optimum * (1 + 1e-9)
     assert ascent.lower_bound <= optimum
@@ -175,11 +178,12 @@ def test_what_is_left_out_is_in_no_answer_of_at_most_the_goal(
     assert best_one_stage(left) == pytest.approx(optimum)
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_below_the_optimum_the_bound_says_no_more_than_that(seed: int) -> None:
+def test_below_the_optimum_the_bound_says_no_more_than_that(seed: int, packed: bool) -> None:
     program = random_program(seed, classes=6)
     optimum = best_one_stage(program)
-    ascent = ascent_of(program, optimum - STEP)
+    ascent = ascent_of(program, optimum - STEP, packed=packed)
     ascent.run(Watch(), rounds=1_000)
     assert ascent.lower_bound <= optimum
 
@@ -232,7 +236,7 @@ def test_a_stopped_tree_claims_nothing_and_goes_on_later() -> None:
 def test_a_group_that_is_too_hard_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     program = random_program(3, classes=6)
     optimum = best_one_stage(program)
-    monkeypatch.setattr(labels_module, "MOST_LABELS", 1)
+    monkeypatch.setattr("solver.group_labels.MOST_LABELS", 1)
     ascent = ascent_of(program, optimum)
     before = ascent.value
     assert not ascent.run(Watch(), rounds=100)
@@ -300,12 +304,79 @@ def test_pairs_are_kept_as_the_tables_say() -> None:
 
 
 def test_labels_that_are_worse_in_both_are_dropped() -> None:
-    one = Labels(np.array([3.0, 1.0]), np.array([0.0, 2.0]), np.array([1, 2]))
-    other = Labels(np.array([2.0, 0.5]), np.array([1.0, 1.5]), np.array([3, 4]))
+    one = np.array([3.0, 1.0]), np.array([0.0, 2.0]), np.array([1, 2])
+    other = np.array([2.0, 0.5]), np.array([1.0, 1.5]), np.array([3, 4])
     found = merged(one, other)
-    assert found.number.tolist() == [1, 3, 2]
-    assert merged(found, START).number.tolist() == [1, 3, 2]
-    assert found.capped(1.0).number.tolist() == [1, 3]
+    assert found[2].tolist() == [1, 3, 2]
+    assert merged(found, start())[2].tolist() == [1, 3, 2]
+    # Of those that earn the same the one with more to spare is enough.
+    assert merged((np.ones(1), np.zeros(1), np.array([5])), (np.ones(1), np.ones(1), np.array([6])))[
+        2
+    ].tolist() == [6]
+    assert capped(found, 1.0)[2].tolist() == [1, 3]
+
+
+def test_together_takes_the_best_of_what_there_is_room_for() -> None:
+    earned, spare = np.array([5.0, 4.0, 0.0]), np.array([0.0, 2.0, 9.0])
+    ahead, needed = np.array([7.0, 3.0, 0.0]), np.array([-8.0, -2.0, 0.0])
+    assert together(earned, spare, ahead, needed) == 7.0
+    assert together(earned[:1], spare[:1], ahead, needed) == 5.0
+    assert together(earned[:1], spare[:1] - 1.0, ahead, needed) == -np.inf
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_compiled_and_interpreted_labels_say_the_same(seed: int) -> None:
+    """What the compiler makes of the kernels, and what Python makes of the same lines."""
+    program, worth = one_group(seed)
+    labels = GroupLabels(program, 0)
+    _, row = labels._at(worth)
+    for kernel in (most_earned, most_with):
+        for one, other in zip(kernel(row, -5.0, 1_000), kernel.py_func(row, -5.0, 1_000), strict=True):  # type: ignore[attr-defined]
+            assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_packing_earns_what_the_best_choice_does(seed: int) -> None:
+    program, worth = one_group(seed)
+    best, _ = by_brute_force(program, worth)
+    labels, packing = GroupLabels(program, 0), GroupPacking(program, 0, seed=0)
+    most, _ = labels.best(worth)
+    bound, choice = packing.best(labels, worth, 0.0, most, most + 1.0, Watch())
+    assert bound == pytest.approx(best, abs=1e-4)
+    assert bound >= best - 1e-9
+    assert (choice is not None) == (best > 1e-6)
+    if choice is not None:
+        assert float(worth[choice.classes] @ choice.counts) - choice.cost == pytest.approx(best)
+        patterns = packing.packed(choice, Watch())
+        assert patterns is not None
+        assert total_cost(patterns) == pytest.approx(choice.cost)
+    # With nothing that earns more than is known, what is known is the most.
+    assert packing.best(labels, worth, most + 1.0, most + 1.0, 1.0, Watch()) == (most + 1.0, None)
+    # Asked to look no farther than so much below it claims no less.
+    near, _ = packing.best(labels, worth, 0.0, most, 0.5, Watch())
+    assert near >= best - 1e-9
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_choice_is_packed_only_where_it_fits(seed: int) -> None:
+    program, worth = one_group(seed)
+    best, _ = by_brute_force(program, worth)
+    labels, packing = GroupLabels(program, 0), GroupPacking(program, 0, seed=0)
+    earned, choice = labels.best(worth)
+    if choice is None:
+        return
+    patterns = packing.packed(choice, Watch())
+    if patterns is None:
+        assert best <= earned + 1e-9
+        return
+    assert best == pytest.approx(earned)
+    served = np.zeros(len(program))
+    for pattern in patterns:
+        load = float(program.load[list(pattern.classes)] @ pattern.counts)
+        assert load <= pattern.instances * program.groups[0].capacity[pattern.facility] * (1 + 1e-8)
+        served[list(pattern.classes)] += pattern.counts
+    assert served[choice.classes].tolist() == choice.counts.tolist()
+    assert total_cost(patterns) <= choice.cost + 1e-9
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 100])

@@ -1,0 +1,191 @@
+"""A group of facilities of 5.2 exactly: every fragment whole at one facility of it, by CP-SAT.
+
+The dynamic program of `solver.group_labels` pools capacity: a fragment may be cut among instances of unlike
+facilities. Where what it chooses can be packed without that, it is exact; where not, this says what the group
+earns at most, and what it does for that:
+
+    max Σ_ke (π_k − a_ke) x_ke − Σ_e s_e n_e     s.t.  Σ_e x_ke ≤ m_k,   Σ_k q_k x_ke ≤ c_e n_e,   x ≤ m n
+
+Such programs are small, since few pairs of facility and class are left when this is asked. CP-SAT knows whole
+numbers alone: loads are rounded down, capacities and gains up, so what it says is earned at most holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from ortools.sat.python import cp_model
+
+from solver import cp_sat
+from solver.facilities import EPSILON, Facilities, Floats, Pattern, make_pattern
+from solver.group_labels import ALIKE, Choice, GroupLabels
+from solver.outcome import Watch
+
+# Parts of a price and of the largest capacity in which is counted.
+PRICE_PARTS, LOAD_PARTS = 1e6, 1e9
+# How hard CP-SAT may try to pack a choice, and to find the best one, in its own measure of work.
+FIT_WORK, BEST_WORK = 0.3, 0.5
+# Pairs with which nothing is looked for.
+MOST_PAIRS = 1_000
+# How near to what labels earn a choice is looked for first, as a part of what is needed, and how much
+# farther then.
+NEAR, FARTHER = 0.25, 2.0
+
+
+class GroupPacking:
+    """One group of a program. What could be packed, and how, is kept."""
+
+    def __init__(self, program: Facilities, number: int, seed: int) -> None:
+        self._program, self._number, self._seed = program, number, seed
+        self._group = program.groups[number]
+        self._finite = np.isfinite(self._group.joining)
+        parts = LOAD_PARTS / float(self._group.capacity.max())
+        self._load = np.floor(program.load[self._group.classes] * parts).astype(np.int64).tolist()
+        self._room = np.ceil(self._group.capacity * (1 + 2 * EPSILON) * parts).astype(np.int64).tolist()
+        # Pairs with which nothing was found in vain, and nothing proven.
+        self._too_many = MOST_PAIRS
+        self._packed: dict[tuple[bytes, bytes, bytes], list[Pattern] | None] = {}
+
+    def packed(self, choice: Choice, watch: Watch) -> list[Pattern] | None:
+        """What the choice does, as patterns that cost no more; None where none are found."""
+        key = (choice.instances.tobytes(), choice.classes.tobytes(), choice.counts.tobytes())
+        if key not in self._packed:
+            found = self._pack(choice, watch)
+            if watch.limit is not None:
+                return None
+            self._packed[key] = found
+        return self._packed[key]
+
+    def best(
+        self, labels: GroupLabels, worth: Floats, known: float, most: float, need: float, watch: Watch
+    ) -> tuple[float, Choice | None]:
+        """No more is earned than this, and a choice that earns it, or over `known`, where there is one.
+
+        `most` is what `labels` say is earned at most. Nothing is looked for that earns less than that by
+        `need`. The nearer to `most`, the fewer pairs of facility and class can be in such a choice; so it is
+        looked for near it first.
+        """
+        less, bound = NEAR * need, most
+        while True:
+            floor = max(known, most - less)
+            able = labels.losses(worth, most, most - floor) <= (most - floor) + ALIKE * (1 + most)
+            if int(able.sum()) >= self._too_many:
+                return bound, None
+            word, at_most, choice = self._search(worth, able, floor, most, watch)
+            if word == "UNKNOWN" and watch.limit is None:
+                self._too_many = min(self._too_many, int(able.sum()))
+            if word != "INFEASIBLE":
+                return min(bound, at_most), choice
+            bound = floor
+            if floor <= known or less >= need:
+                return bound, None
+            less *= FARTHER
+
+    def _search(
+        self, worth: Floats, able: NDArray[np.bool_], floor: float, most: float, watch: Watch
+    ) -> tuple[str, float, Choice | None]:
+        """The best choice among these pairs that earns over `floor`, and what it earns at most."""
+        group, pays = self._group, worth[self._group.classes] - self._group.joining
+        pairs = np.argwhere(able & self._finite & (pays > 0))
+        model = cp_model.CpModel()
+        members = self._program.members[group.classes]
+        total = float(self._program.load[group.classes] @ members)
+        most_of = {e: int(np.ceil(total / group.capacity[e])) + 1 for e in np.unique(pairs[:, 0]).tolist()}
+        instances = {e: model.new_int_var(0, number, "") for e, number in most_of.items()}
+        served = self._served(model, pairs, members, instances)
+        gains = [int(np.ceil(pays[pair] * PRICE_PARTS)) for pair in served]
+        costs = [-int(np.floor(group.price[e] * PRICE_PARTS)) for e in instances]
+        earned = cp_model.LinearExpr.weighted_sum([*served.values(), *instances.values()], [*gains, *costs])
+        model.add(earned > int(np.floor(floor * PRICE_PARTS)))
+        # Gains and prices were rounded by less than a part each.
+        rounded = int(members.sum()) + sum(most_of.values())
+        model.add(earned <= int(np.ceil(most * PRICE_PARTS)) + rounded)
+        model.maximize(earned)
+        solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, relaxing=True, work=BEST_WORK)
+        if word not in ("OPTIMAL", "FEASIBLE"):
+            return word, most, None
+        choice = self._choice(
+            {pair: solver.value(number) for pair, number in served.items()},
+            {e: solver.value(number) for e, number in instances.items()},
+        )
+        return word, min(most, solver.best_objective_bound / PRICE_PARTS), choice
+
+    def _served(
+        self,
+        model: cp_model.CpModel,
+        pairs: NDArray[np.intp],
+        members: NDArray[np.intp],
+        instances: dict[int, cp_model.IntVar],
+    ) -> dict[tuple[int, int], cp_model.IntVar]:
+        """How many of which class at which facility, within its instances."""
+        served: dict[tuple[int, int], cp_model.IntVar] = {}
+        of_class: dict[int, list[cp_model.IntVar]] = {}
+        of_facility: dict[int, list[int]] = {}
+        for e, j in pairs.tolist():
+            served[e, j] = model.new_int_var(0, int(members[j]), "")
+            of_class.setdefault(j, []).append(served[e, j])
+            of_facility.setdefault(e, []).append(j)
+            model.add(served[e, j] <= int(members[j]) * instances[e])
+        for j, numbers in of_class.items():
+            model.add(cp_model.LinearExpr.sum(numbers) <= int(members[j]))
+        for e, classes in of_facility.items():
+            load = cp_model.LinearExpr.weighted_sum(
+                [served[e, j] for j in classes], [self._load[j] for j in classes]
+            )
+            model.add(load <= self._room[e] * instances[e])
+        return served
+
+    def _pack(self, choice: Choice, watch: Watch) -> list[Pattern] | None:
+        group, position = self._group, np.searchsorted(self._group.classes, choice.classes)
+        if (choice.counts > self._program.members[choice.classes]).any():
+            return None  # labels may serve a class at several places
+        members = np.zeros(len(group.classes), dtype=np.intp)
+        members[position] = np.rint(choice.counts).astype(np.intp)
+        facilities = np.flatnonzero(choice.instances)
+        able = np.zeros_like(self._finite)
+        able[np.ix_(facilities, position)] = self._finite[np.ix_(facilities, position)]
+        model = cp_model.CpModel()
+        instances = {e: model.new_int_var(n, n, "") for e, n in enumerate(choice.instances.tolist()) if n}
+        served = self._served(model, np.argwhere(able), members, instances)
+        for j in position.tolist():
+            everywhere = [number for (_, other), number in served.items() if other == j]
+            model.add(cp_model.LinearExpr.sum(everywhere) == int(members[j]))
+        paid = choice.cost - float(group.price @ choice.instances)
+        prices = [int(np.floor(group.joining[pair] * PRICE_PARTS)) for pair in served]
+        model.add(
+            cp_model.LinearExpr.weighted_sum(list(served.values()), prices) <= int(paid * PRICE_PARTS) + 1
+        )
+        solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, work=FIT_WORK)
+        if word not in ("OPTIMAL", "FEASIBLE"):
+            return None
+        patterns = self._patterns({pair: solver.value(number) for pair, number in served.items()})
+        cost = sum(pattern.cost for pattern in patterns)
+        return patterns if cost <= choice.cost * (1 + EPSILON) + EPSILON else None
+
+    def _patterns(self, served: dict[tuple[int, int], int]) -> list[Pattern]:
+        counts: dict[int, dict[int, int]] = {}
+        for (e, j), number in served.items():
+            if number:
+                counts.setdefault(e, {})[int(self._group.classes[j])] = number
+        return [make_pattern(self._program, self._number, e, counts[e]) for e in sorted(counts)]
+
+    def _choice(self, served: dict[tuple[int, int], int], bought: dict[int, int]) -> Choice | None:
+        """What is served, as patterns, kept; None where rounding let in more than there is room for."""
+        patterns = self._patterns(served)
+        if any(pattern.instances > bought[pattern.facility] for pattern in patterns):
+            return None
+        instances = np.zeros(len(self._group), dtype=np.intp)
+        counts = np.zeros(len(self._program))
+        for pattern in patterns:
+            instances[pattern.facility] += pattern.instances
+            counts[list(pattern.classes)] += pattern.counts
+        classes = np.flatnonzero(counts)
+        choice = Choice(
+            cost=sum(pattern.cost for pattern in patterns),
+            instances=instances,
+            classes=classes,
+            counts=counts[classes],
+        )
+        key = (choice.instances.tobytes(), choice.classes.tobytes(), choice.counts.tobytes())
+        self._packed[key] = patterns
+        return choice
