@@ -27,8 +27,9 @@ from solver.outcome import Watch
 ROUNDS = 400
 # How far a node's first steps of the subgradient go: its parent's prices are good ones.
 STRIDE = 0.25
-# Rounds of it where groups choose what can be packed alone.
-PACKED_ROUNDS = 10
+# The same where groups choose what can be packed alone: so many at once, which have to bring such a part of what
+# is missing for there to be more.
+PACKED_AT_ONCE, PACKED_ROUNDS, PAYS = 3, 12, 0.1
 # Pairs up to which HiGHS is asked about a node, and what it may do; where nothing is left to branch on.
 FEW, NODES, LOOKS = 400, 20, 40
 FEW_LAST, LAST_NODES, LAST_LOOKS = 6_000, 1_000, 2_000
@@ -112,7 +113,14 @@ class GroupTree(DepthFirst[Node]):
             stride=STRIDE,
             packings=self._packings if packed else None,
         )
-        ascent.run(watch, rounds=PACKED_ROUNDS if packed else ROUNDS)
+        if packed:
+            for _ in range(0, PACKED_ROUNDS, PACKED_AT_ONCE):
+                before = max(ascent.level, node.bound.value)
+                ended = ascent.run(watch, rounds=PACKED_AT_ONCE)
+                if ended or ascent.level - before < PAYS * (self.goal - before):
+                    break
+        else:
+            ascent.run(watch, rounds=ROUNDS)
         if watch.limit is not None:
             return None
         if packed:
