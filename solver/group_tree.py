@@ -27,8 +27,8 @@ from solver.outcome import Watch
 ROUNDS = 400
 # How far a node's first steps of the subgradient go: its parent's prices are good ones.
 STRIDE = 0.25
-# The same where groups choose what can be packed alone: so many at once, which have to bring such a part of what
-# is missing for there to be more.
+# The same where groups choose what can be packed alone: so many at once, and how much of what is missing they
+# have to bring for there to be more.
 PACKED_AT_ONCE, PACKED_ROUNDS, PAYS = 3, 12, 0.1
 # Pairs up to which HiGHS is asked about a node, and what it may do; where nothing is left to branch on.
 FEW, NODES, LOOKS = 400, 20, 40
