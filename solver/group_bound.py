@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.covering import Covering
-from solver.facilities import ALONE, Facilities, Floats, Indices, Pattern
+from solver.facilities import ALONE, Facilities, Floats
 from solver.fractional_bound import NEGLIGIBLE, Bound
 from solver.group_labels import ALIKE, Choice, GroupLabels, TooManyLabelsError
 from solver.group_packing import GroupPacking
@@ -45,8 +45,6 @@ SMOOTHING, LEAST, MOST, TOWARDS, BACK = 0.8, 0.3, 0.99, 0.1, 0.3
 CLOSE = 2e-5
 # What can be left out is looked for again after so many rounds.
 EVERY = 15
-# Part of the fragments of an answer that may pay to join a group.
-FEW_JOINING = 0.1
 # What is a little above the goal, in steps of the price or as a part of it.
 ABOVE = 1e-3
 # A part this near to a whole number is one.
@@ -353,30 +351,3 @@ class GroupAscent:
 
 def _earned(choice: Choice, worth: Floats) -> float:
     return float(worth[choice.classes] @ choice.counts) - choice.cost
-
-
-def mostly_apart(program: Facilities, answer: list[Pattern]) -> bool:
-    """Whether so few fragments pay to join a group that groups are nearly programs of their own."""
-    joining = 0
-    for pattern in answer:
-        if pattern.group != ALONE:
-            group = program.groups[pattern.group]
-            pays = group.joining[pattern.facility, np.searchsorted(group.classes, pattern.classes)] > 0
-            joining += int(np.array(pattern.counts)[pays].sum())
-    return joining <= FEW_JOINING * float(program.members.sum())
-
-
-def choices_of(program: Facilities, answer: list[Pattern]) -> list[tuple[int, Choice]]:
-    """What every group does in an answer."""
-    found = []
-    for number in sorted({pattern.group for pattern in answer} - {ALONE}):
-        mine = [pattern for pattern in answer if pattern.group == number]
-        instances: Indices = np.zeros(len(program.groups[number]), dtype=np.intp)
-        counts = np.zeros(len(program))
-        for pattern in mine:
-            instances[pattern.facility] += pattern.instances
-            counts[list(pattern.classes)] += pattern.counts
-        served = np.flatnonzero(counts)
-        cost = sum(pattern.cost for pattern in mine)
-        found.append((number, Choice(cost=cost, instances=instances, classes=served, counts=counts[served])))
-    return found

@@ -6,13 +6,16 @@ A *front* is a list of labels of which none is better than another in both: `ear
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solver.compiled import compiled
 from solver.facilities import Floats, Indices
+
+if TYPE_CHECKING:
+    from solver.group_labels import Row
 
 Flags = NDArray[np.bool_]
 Front = tuple[Floats, Floats, Indices]
@@ -23,32 +26,6 @@ Trace = tuple[Indices, Indices, Indices]
 SAME = 1e-12
 # Labels that are kept in all, to tell how they came about or what is still to come.
 MOST_KEPT = 20_000_000
-
-
-class Row(NamedTuple):
-    """Facilities in a row and the items that pay, at some prices.
-
-    Of places [P]: `price`, `capacity`, and whether instances are `bought` there. Items [T] stand in the order
-    of their places, those of place p are first[p] … first[p + 1] − 1: `load`, `members`, `gain`. `rest`
-    [T + 1] is all load that may be served from an item on.
-
-    From place p on labels earn at most ahead[p] + rate[p]·spare, and all_ahead[p]; what was before it, an
-    instance of p among it, and leaves `needed` has earned at most behind[p] − rate_behind[p]·needed.
-    """
-
-    price: Floats
-    capacity: Floats
-    bought: Flags
-    first: Indices
-    load: Floats
-    members: Indices
-    gain: Floats
-    rest: Floats
-    ahead: Floats
-    rate: Floats
-    all_ahead: Floats
-    behind: Floats
-    rate_behind: Floats
 
 
 @compiled

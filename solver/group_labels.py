@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solver.facilities import EPSILON, Facilities, Floats, Indices
-from solver.group_kernel import Row, most_earned, most_with
+from solver.facilities import ALONE, EPSILON, Facilities, Floats, Indices, Pattern
 
 # Labels at one place from which on there are too many.
 MOST_LABELS = 100_000
@@ -33,6 +33,8 @@ MOST_LABELS = 100_000
 TINY = 1e-9
 # What losses may be wrong by, as a part of what is earned: they are sums of many numbers.
 ALIKE = 1e-7
+# Part of the fragments of an answer that may pay to join a group.
+FEW_JOINING = 0.1
 # What capacities are rounded up by: more than a load may exceed them.
 ROOM = 2 * EPSILON
 
@@ -50,6 +52,32 @@ class Choice:
     instances: Indices
     classes: Indices
     counts: Floats
+
+
+class Row(NamedTuple):
+    """Facilities in a row and the items that pay, at some prices.
+
+    Of places [P]: `price`, `capacity`, and whether instances are `bought` there. Items [T] stand in the order
+    of their places, those of place p are first[p] … first[p + 1] − 1: `load`, `members`, `gain`. `rest`
+    [T + 1] is all load that may be served from an item on.
+
+    From place p on labels earn at most ahead[p] + rate[p]·spare, and all_ahead[p]; what was before it, an
+    instance of p among it, and leaves `needed` has earned at most behind[p] − rate_behind[p]·needed.
+    """
+
+    price: Floats
+    capacity: Floats
+    bought: NDArray[np.bool_]
+    first: Indices
+    load: Floats
+    members: Indices
+    gain: Floats
+    rest: Floats
+    ahead: Floats
+    rate: Floats
+    all_ahead: Floats
+    behind: Floats
+    rate_behind: Floats
 
 
 class GroupLabels:
@@ -86,6 +114,8 @@ class GroupLabels:
 
     def best(self, worth: Floats, known: float = 0.0) -> tuple[float, Choice | None]:
         """What the group earns at most, and what it chooses; `known` and None where that is not more."""
+        from solver.group_kernel import most_earned  # numba takes a quarter of a second to load
+
         items, row = self._at(worth)
         earned, instances, counts = most_earned(row, known + TINY, MOST_LABELS)
         if math.isnan(earned):
@@ -99,6 +129,8 @@ class GroupLabels:
 
         Infinite where that is over `most`.
         """
+        from solver.group_kernel import most_with
+
         paying, row = self._at(worth)
         least = earned - most - ALIKE * (1 + earned)
         able, facilities, with_item = most_with(row, least, MOST_LABELS)
@@ -168,3 +200,30 @@ class GroupLabels:
         cost = float(self._price @ bought) + float(self._pays[items] @ served)
         there = np.flatnonzero(counts)
         return Choice(cost=cost, instances=instances, classes=self.classes[there], counts=counts[there])
+
+
+def mostly_apart(program: Facilities, answer: list[Pattern]) -> bool:
+    """Whether so few fragments pay to join a group that groups are nearly programs of their own."""
+    joining = 0
+    for pattern in answer:
+        if pattern.group != ALONE:
+            group = program.groups[pattern.group]
+            pays = group.joining[pattern.facility, np.searchsorted(group.classes, pattern.classes)] > 0
+            joining += int(np.array(pattern.counts)[pays].sum())
+    return joining <= FEW_JOINING * float(program.members.sum())
+
+
+def choices_of(program: Facilities, answer: list[Pattern]) -> list[tuple[int, Choice]]:
+    """What every group does in an answer."""
+    found = []
+    for number in sorted({pattern.group for pattern in answer} - {ALONE}):
+        mine = [pattern for pattern in answer if pattern.group == number]
+        instances: Indices = np.zeros(len(program.groups[number]), dtype=np.intp)
+        counts = np.zeros(len(program))
+        for pattern in mine:
+            instances[pattern.facility] += pattern.instances
+            counts[list(pattern.classes)] += pattern.counts
+        served = np.flatnonzero(counts)
+        cost = sum(pattern.cost for pattern in mine)
+        found.append((number, Choice(cost=cost, instances=instances, classes=served, counts=counts[served])))
+    return found

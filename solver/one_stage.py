@@ -41,7 +41,8 @@ from solver.facilities import (
 from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, Goals
 from solver.greedy import greedy
-from solver.group_bound import GroupAscent, choices_of, mostly_apart
+from solver.group_bound import GroupAscent
+from solver.group_labels import choices_of, mostly_apart
 from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used, holds_many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from solver.compact import able_pairs, kept_among
 from solver.facilities import Facilities, Floats, Group, all_alone, settle, total_cost
 from solver.fractional_bound import fractional_bound
 from solver.goals import Effort, Goals
-from solver.group_bound import GroupAscent, Groups, choices_of
+from solver.group_bound import GroupAscent, Groups
 from solver.group_kernel import capped, merged, most_earned, most_with, pieces, start, together
-from solver.group_labels import GroupLabels
+from solver.group_labels import GroupLabels, choices_of
 from solver.group_packing import GroupPacking
 from solver.group_tree import GroupTree
 from solver.one_stage import solve_one_stage
@@ -152,16 +153,19 @@ def some_program(seed: int, members: int, kind: str) -> Facilities:
     return random_program(seed, classes=classes, members=members, options=4)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("above", [0.0, 5.0, 15.0])
+@cache
+def optimum_of(seed: int, members: int, kind: str) -> float:
+    return best_one_stage(some_program(seed, members, kind))
+
+
+@pytest.mark.parametrize(("above", "packed"), [(0.0, False), (15.0, False), (0.0, True), (15.0, True)])
 @pytest.mark.parametrize("kind", ["row", "any"])
 @pytest.mark.parametrize("members", [1, 2, 3])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_left_out_is_in_no_answer_of_at_most_the_goal(
     seed: int, members: int, kind: str, above: float, packed: bool
 ) -> None:
-    program = some_program(seed, members, kind)
-    optimum = best_one_stage(program)
+    program, optimum = some_program(seed, members, kind), optimum_of(seed, members, kind)
     ascent = ascent_of(program, optimum + above, packed=packed)
     loose = ascent.value
     assert ascent.run(Watch(), rounds=100 if packed else 1_000) or packed
@@ -194,8 +198,7 @@ def test_below_the_optimum_the_bound_says_no_more_than_that(seed: int, packed: b
 def test_the_tree_finds_the_optimum_and_proves_there_is_nothing_below(
     seed: int, members: int, kind: str
 ) -> None:
-    program = some_program(seed, members, kind)
-    optimum = best_one_stage(program)
+    program, optimum = some_program(seed, members, kind), optimum_of(seed, members, kind)
     for goal, there in ((optimum - STEP, False), (optimum, True), (optimum + STEP, True)):
         loose = fractional_bound(program, all_alone(program), Watch())
         tree = GroupTree(program, able_pairs(program, [loose], goal), loose, [], goal, STEP, seed=0)
@@ -274,7 +277,7 @@ def test_a_search_that_chooses_by_groups_finds_the_optimum(
     seed: int, members: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("solver.one_stage.HEAVY", 0.0)
-    monkeypatch.setattr("solver.group_bound.FEW_JOINING", 1.0)
+    monkeypatch.setattr("solver.group_labels.FEW_JOINING", 1.0)
     program = some_program(100 + seed, members, "row")
     optimum = best_one_stage(program)
     outcome = solve_one_stage(program, watch=Watch(time_limit_s=20), threads=threads).outcome
