@@ -19,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, alone_pattern, make_pattern
+from solver.facilities import (
+    ALONE,
+    EPSILON,
+    Facilities,
+    Floats,
+    Group,
+    Indices,
+    Pattern,
+    alone_pattern,
+    make_pattern,
+)
 from solver.fractional_bound import Bound, earnings
 from solver.highs import Found, integer_search
 from solver.outcome import Watch
@@ -160,7 +170,8 @@ def search_compact(
     )
     loaded = sparse.csr_matrix(
         (
-            np.concatenate([program.load[kept.classes], -capacity]),
+            # An instance that is full to the last digit is not too small.
+            np.concatenate([program.load[kept.classes], -capacity * (1 + 2 * EPSILON)]),
             (
                 np.concatenate([kept.facility_of, np.arange(count)]),
                 np.concatenate([count + pair, np.arange(count)]),

@@ -209,7 +209,8 @@ class GroupAscent:
 
     def leave_out(self, watch: Watch) -> None:
         """Leave out the pairs that are in no answer of at most the goal."""
-        self._since, most = 0, self.goal - self.level
+        # `level` is a sum of prices: its last digits are worth nothing.
+        self._since, most = 0, self.goal - self.level + ALIKE * (1 + self.goal)
         if self.level == -math.inf:
             return
         losses = {}
@@ -222,7 +223,7 @@ class GroupAscent:
             if watch.limit is not None:
                 return
         for number, loss in losses.items():
-            able = self.able[number] & (loss <= most + ALIKE * (1 + self.goal))
+            able = self.able[number] & (loss <= most)
             if able.sum() < self.able[number].sum():
                 self.able[number] = able
                 self._labels[number] = GroupLabels(self.program, number, able)

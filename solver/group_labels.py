@@ -35,6 +35,8 @@ TINY = 1e-9
 ALIKE = 1e-7
 # Part of the fragments of an answer that may pay to join a group.
 FEW_JOINING = 0.1
+# What sums of prices may be wrong by, as a part of these.
+ROUNDING = 1e-12
 # What capacities are rounded up by: more than a load may exceed them.
 ROOM = 2 * EPSILON
 
@@ -86,7 +88,9 @@ class GroupLabels:
     def __init__(self, program: Facilities, number: int, able: NDArray[np.bool_] | None = None) -> None:
         group = program.groups[number]
         self.classes, self._many = group.classes, len(group)
-        self._load = program.load[group.classes]
+        # In parts of the smallest capacity: what labels have to spare is compared to a part of that.
+        unit = float(group.capacity.min())
+        self._load = program.load[group.classes] / unit
         self._members = program.members[group.classes]
         finite = np.isfinite(group.joining)
         able = finite if able is None else able & finite
@@ -96,7 +100,7 @@ class GroupLabels:
         rows = np.flatnonzero(able.any(axis=1))
         rows = rows[np.lexsort((group.price[rows], slowness[rows]))]
         self._rows = rows
-        self._price, self._capacity = group.price[rows], group.capacity[rows] * (1 + ROOM)
+        self._price, self._capacity = group.price[rows], group.capacity[rows] / unit * (1 + ROOM)
         # What is paid here or later at least: an item ends where that rises.
         pays = np.where(able[rows], group.joining[rows], np.inf)
         pays = np.minimum.accumulate(pays[::-1], axis=0)[::-1]
@@ -124,6 +128,10 @@ class GroupLabels:
             return known, None
         return earned, self._choice(items, instances, counts)
 
+    def slack(self, worth: Floats, earned: float) -> float:
+        """What differences of what is earned may be wrong by."""
+        return ALIKE * (1 + earned) + ROUNDING * float(worth[self.classes] @ self._members)
+
     def losses(self, worth: Floats, earned: float, most: float) -> Floats:
         """[E, K']: how much less than `earned` the group earns at least with a class at a facility.
 
@@ -132,7 +140,7 @@ class GroupLabels:
         from solver.group_kernel import most_with
 
         paying, row = self._at(worth)
-        least = earned - most - ALIKE * (1 + earned)
+        least = earned - most - self.slack(worth, earned)
         able, facilities, with_item = most_with(row, least, MOST_LABELS)
         if not able:
             raise TooManyLabelsError

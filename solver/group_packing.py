@@ -18,11 +18,13 @@ from ortools.sat.python import cp_model
 
 from solver import cp_sat
 from solver.facilities import EPSILON, Facilities, Floats, Pattern, make_pattern
-from solver.group_labels import ALIKE, Choice, GroupLabels
+from solver.group_labels import Choice, GroupLabels
 from solver.outcome import Watch
 
 # Parts of a price and of the largest capacity in which is counted.
 PRICE_PARTS, LOAD_PARTS = 1e6, 1e9
+# What a price may be in such parts.
+LARGEST = 1e13
 # How hard CP-SAT may try to pack a choice, and to find the best one, in its own measure of work.
 FIT_WORK, BEST_WORK = 0.3, 0.5
 # Pairs with which nothing is looked for.
@@ -30,6 +32,20 @@ MOST_PAIRS = 1_000
 # How near to what labels earn a choice is looked for first, as a part of what is needed, and how much
 # farther then.
 NEAR, FARTHER = 0.25, 2.0
+
+
+# Instances, classes and how many of each, and the cost.
+_Key = tuple[bytes, bytes, bytes, float]
+
+
+def _key(choice: Choice) -> _Key:
+    return (choice.instances.tobytes(), choice.classes.tobytes(), choice.counts.tobytes(), choice.cost)
+
+
+def _parts(prices: Floats, others: Floats) -> float:
+    """The parts of a price in which is counted: less of them where whole numbers would be too large."""
+    largest = max(float(prices.max(initial=0.0)), float(np.abs(others).max(initial=0.0)))
+    return min(PRICE_PARTS, LARGEST / largest) if largest > 0 else PRICE_PARTS
 
 
 class GroupPacking:
@@ -44,11 +60,11 @@ class GroupPacking:
         self._room = np.ceil(self._group.capacity * (1 + 2 * EPSILON) * parts).astype(np.int64).tolist()
         # Pairs with which nothing was found in vain, and nothing proven.
         self._too_many = MOST_PAIRS
-        self._packed: dict[tuple[bytes, bytes, bytes], list[Pattern] | None] = {}
+        self._packed: dict[_Key, list[Pattern] | None] = {}
 
     def packed(self, choice: Choice, watch: Watch) -> list[Pattern] | None:
         """What the choice does, as patterns that cost no more; None where none are found."""
-        key = (choice.instances.tobytes(), choice.classes.tobytes(), choice.counts.tobytes())
+        key = _key(choice)
         if key not in self._packed:
             found = self._pack(choice, watch)
             if watch.limit is not None:
@@ -68,7 +84,7 @@ class GroupPacking:
         less, bound = NEAR * need, most
         while True:
             floor = max(known, most - less)
-            able = labels.losses(worth, most, most - floor) <= (most - floor) + ALIKE * (1 + most)
+            able = labels.losses(worth, most, most - floor) <= most - floor + labels.slack(worth, most)
             if int(able.sum()) >= self._too_many:
                 return bound, None
             word, at_most, choice = self._search(worth, able, floor, most, watch)
@@ -89,17 +105,18 @@ class GroupPacking:
         pairs = np.argwhere(able & self._finite & (pays > 0))
         model = cp_model.CpModel()
         members = self._program.members[group.classes]
+        parts = _parts(group.price, pays[np.isfinite(pays)])
         total = float(self._program.load[group.classes] @ members)
         most_of = {e: int(np.ceil(total / group.capacity[e])) + 1 for e in np.unique(pairs[:, 0]).tolist()}
         instances = {e: model.new_int_var(0, number, "") for e, number in most_of.items()}
         served = self._served(model, pairs, members, instances)
-        gains = [int(np.ceil(pays[pair] * PRICE_PARTS)) for pair in served]
-        costs = [-int(np.floor(group.price[e] * PRICE_PARTS)) for e in instances]
+        gains = [int(np.ceil(pays[pair] * parts)) for pair in served]
+        costs = [-int(np.floor(group.price[e] * parts)) for e in instances]
         earned = cp_model.LinearExpr.weighted_sum([*served.values(), *instances.values()], [*gains, *costs])
-        model.add(earned > int(np.floor(floor * PRICE_PARTS)))
+        model.add(earned > int(np.floor(floor * parts)))
         # Gains and prices were rounded by less than a part each.
         rounded = int(members.sum()) + sum(most_of.values())
-        model.add(earned <= int(np.ceil(most * PRICE_PARTS)) + rounded)
+        model.add(earned <= int(np.ceil(most * parts)) + rounded)
         model.maximize(earned)
         solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, relaxing=True, work=BEST_WORK)
         if word not in ("OPTIMAL", "FEASIBLE"):
@@ -108,7 +125,7 @@ class GroupPacking:
             {pair: solver.value(number) for pair, number in served.items()},
             {e: solver.value(number) for e, number in instances.items()},
         )
-        return word, min(most, solver.best_objective_bound / PRICE_PARTS), choice
+        return word, min(most, solver.best_objective_bound / parts), choice
 
     def _served(
         self,
@@ -150,11 +167,10 @@ class GroupPacking:
         for j in position.tolist():
             everywhere = [number for (_, other), number in served.items() if other == j]
             model.add(cp_model.LinearExpr.sum(everywhere) == int(members[j]))
+        parts = _parts(group.price, group.joining[self._finite])
         paid = choice.cost - float(group.price @ choice.instances)
-        prices = [int(np.floor(group.joining[pair] * PRICE_PARTS)) for pair in served]
-        model.add(
-            cp_model.LinearExpr.weighted_sum(list(served.values()), prices) <= int(paid * PRICE_PARTS) + 1
-        )
+        prices = [int(np.floor(group.joining[pair] * parts)) for pair in served]
+        model.add(cp_model.LinearExpr.weighted_sum(list(served.values()), prices) <= int(paid * parts) + 1)
         solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, work=FIT_WORK)
         if word not in ("OPTIMAL", "FEASIBLE"):
             return None
@@ -186,6 +202,5 @@ class GroupPacking:
             classes=classes,
             counts=counts[classes],
         )
-        key = (choice.instances.tobytes(), choice.classes.tobytes(), choice.counts.tobytes())
-        self._packed[key] = patterns
+        self._packed[_key(choice)] = patterns
         return choice

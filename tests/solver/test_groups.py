@@ -382,6 +382,116 @@ def test_a_choice_is_packed_only_where_it_fits(seed: int) -> None:
     assert total_cost(patterns) <= choice.cost + 1e-9
 
 
+def one_facility(price: float, capacity: float, load: Floats, alone: Floats) -> Facilities:
+    group = Group(
+        price=np.array([price]),
+        capacity=np.array([capacity]),
+        classes=np.arange(len(load)),
+        joining=np.zeros((1, len(load))),
+    )
+    return Facilities(load=load, members=np.ones(len(load), dtype=np.intp), alone=alone, groups=(group,))
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e8])
+def test_what_is_lost_is_told_no_more_exactly_than_prices_are_known(size: float) -> None:
+    program = one_facility(size, 1.0, np.ones(1), np.array([2 * size]))
+    assert GroupLabels(program, 0).losses(np.array([size]), 0.0, -1e-15 * size)[0, 0] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_at_large_prices_the_optimum_is_not_left_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    many = int(rng.integers(3, 7))
+    prices = rng.uniform(1, 10, many) * 1e8
+    groups = tuple(
+        Group(price=prices[k : k + 1], capacity=np.ones(1), classes=np.array([k]), joining=np.zeros((1, 1)))
+        for k in range(many)
+    )
+    program = Facilities(
+        load=np.ones(many), members=np.ones(many, dtype=np.intp), alone=2 * prices, groups=groups
+    )
+    goal = float(prices.sum())
+    loose = fractional_bound(program, all_alone(program), Watch())
+    tree = GroupTree(program, able_pairs(program, [loose], goal), loose, [], goal, 0.0, seed=0)
+    tree.search(100, Watch())
+    assert not tree.proven
+
+
+@pytest.mark.parametrize("capacity", [1e-6, 1e-4, 1.0, 1e6])
+def test_what_is_a_little_to_spare_is_so_in_parts_of_a_capacity(capacity: float) -> None:
+    less = 0.9e-8 * capacity
+    load = np.array([capacity / 2, capacity / 2 - less, capacity / 2 + less])
+    program = one_facility(50.0, capacity, load, np.array([10.0, 9.0, 100.0]))
+    assert GroupLabels(program, 0).best(program.alone)[0] == pytest.approx(59.0)
+
+
+def test_a_dearer_packing_of_the_same_is_not_taken_for_a_cheaper_choice() -> None:
+    group = Group(
+        price=np.array([10.0, 15.0]),
+        capacity=np.array([12.19, 25.0966666667]),
+        classes=np.arange(3),
+        joining=np.array([[10.0, 10.0, 5.0], [5.0, np.inf, 10.0]]),
+    )
+    program = Facilities(
+        load=np.array([5.24, 11.23, 2.46]),
+        members=np.ones(3, dtype=np.intp),
+        alone=np.full(3, 100.0),
+        groups=(group,),
+    )
+    worth = np.array([44.3154665914, 1.7043511917, 12.0761983098])
+    labels, packing = GroupLabels(program, 0), GroupPacking(program, 0, seed=0)
+    most, choice = labels.best(worth)
+    assert choice is not None
+    bound, better = packing.best(labels, worth, 0.0, most, most, Watch())
+    assert bound < most
+    assert better is not None
+    patterns = packing.packed(choice, Watch())
+    assert patterns is None or total_cost(patterns) <= choice.cost + 1e-9
+
+
+@pytest.mark.parametrize("size", [1e9, 1e13, 1e15])
+def test_prices_too_large_for_whole_numbers_are_counted_in_larger_parts(size: float) -> None:
+    program, worth = one_group(3)
+    group = program.groups[0]
+    large = replace(
+        program,
+        alone=size * program.alone,
+        groups=(replace(group, price=size * group.price, joining=size * group.joining),),
+    )
+    best, _ = by_brute_force(program, worth)
+    labels, packing = GroupLabels(large, 0), GroupPacking(large, 0, seed=0)
+    most, choice = labels.best(size * worth)
+    bound, _ = packing.best(labels, size * worth, 0.0, most, most, Watch())
+    assert bound >= size * best * (1 - 1e-9)
+    assert choice is None or packing.packed(choice, Watch()) is not None or bound < most * (1 + 1e-9)
+
+
+def test_an_instance_that_is_full_to_the_last_digit_is_not_too_small() -> None:
+    first = Group(
+        price=np.array([5.0, 35.0]),
+        capacity=np.array([12000.0, 21000.0]),
+        classes=np.array([0, 1]),
+        joining=np.zeros((2, 2)),
+    )
+    second = Group(
+        price=np.array([75.0, 100.0]),
+        capacity=np.array([24000.0, 24000.0]),
+        classes=np.arange(3),
+        joining=np.array([[10.0, 5.0, np.inf], [np.inf, 5.0, np.inf]]),
+    )
+    program = Facilities(
+        load=np.array([12000.000008233523, 6000.0000034774785, 3000.0000017736274]),
+        members=np.array([2, 2, 1]),
+        alone=np.array([85.0, 35.0, 35.0]),
+        groups=(first, second),
+    )
+    loose = fractional_bound(program, all_alone(program), Watch())
+    for goal in (50.0, 55.0):
+        tree = GroupTree(program, able_pairs(program, [loose], goal), loose, [], goal, STEP, seed=0)
+        tree.search(100, Watch())
+        assert not tree.proven
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 5, 100])
 def test_pieces_make_up_every_number(number: int) -> None:
     sums = {sum(some) for n in range(8) for some in itertools.combinations(pieces(number), n)}
