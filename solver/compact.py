@@ -171,7 +171,7 @@ def search_compact(
     loaded = sparse.csr_matrix(
         (
             # An instance that is full to the last digit is not too small.
-            np.concatenate([program.load[kept.classes], -capacity * (1 + 2 * EPSILON)]),
+            np.concatenate([program.load[kept.classes], -capacity * (1 + EPSILON)]),
             (
                 np.concatenate([kept.facility_of, np.arange(count)]),
                 np.concatenate([count + pair, np.arange(count)]),
