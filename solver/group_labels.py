@@ -173,7 +173,8 @@ class GroupLabels:
         load = self._load * self._members
         rest = np.append(np.cumsum(np.where(last, load[k_of], 0.0)[::-1])[::-1], 0.0) * (1 + ROOM)
         per_load = self._price / self._capacity
-        rate = np.minimum.accumulate(per_load[::-1])[::-1]
+        # Of one kind with the others, whatever their lengths: kernels are compiled for that alone.
+        rate = np.ascontiguousarray(np.minimum.accumulate(per_load[::-1])[::-1])
         rate_behind = np.minimum.accumulate(per_load)
         # Each class' highest gain from a place on, and before it.
         highest = np.zeros((places + 1, len(self.classes)))

@@ -18,7 +18,7 @@ from ortools.sat.python import cp_model
 
 from solver import cp_sat
 from solver.facilities import EPSILON, Facilities, Floats, Pattern, make_pattern
-from solver.group_labels import Choice, GroupLabels
+from solver.group_labels import Choice, GroupLabels, choices_of
 from solver.outcome import Watch
 
 # Parts of a price and of the largest capacity in which is counted.
@@ -190,17 +190,6 @@ class GroupPacking:
         patterns = self._patterns(served)
         if any(pattern.instances > bought[pattern.facility] for pattern in patterns):
             return None
-        instances = np.zeros(len(self._group), dtype=np.intp)
-        counts = np.zeros(len(self._program))
-        for pattern in patterns:
-            instances[pattern.facility] += pattern.instances
-            counts[list(pattern.classes)] += pattern.counts
-        classes = np.flatnonzero(counts)
-        choice = Choice(
-            cost=sum(pattern.cost for pattern in patterns),
-            instances=instances,
-            classes=classes,
-            counts=counts[classes],
-        )
+        ((_, choice),) = choices_of(self._program, patterns)
         self._packed[_key(choice)] = patterns
         return choice

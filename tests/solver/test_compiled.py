@@ -9,6 +9,9 @@ import pytest
 
 from solver import compiled as compiled_module
 from solver.compiled import compiled, main
+from solver.group_kernel import most_earned, most_with
+from solver.group_labels import GroupLabels
+from tests.solver.programs import random_program
 
 
 def doubled(number: int) -> int:
@@ -34,5 +37,13 @@ def test_without_a_place_to_keep_it_it_is_compiled_all_the_same(monkeypatch: pyt
     assert asked == [True, False]
 
 
-def test_everything_can_be_compiled_ahead() -> None:
+def test_what_is_compiled_ahead_is_what_programs_call() -> None:
     main()
+    compiled_ahead = [len(kernel.signatures) for kernel in (most_earned, most_with)]  # type: ignore[attr-defined]
+    for seed in range(5):
+        program = random_program(seed, classes=6)
+        for number in range(len(program.groups)):
+            labels = GroupLabels(program, number)
+            earned, _ = labels.best(program.alone)
+            labels.losses(program.alone, earned, 10.0)
+    assert [len(kernel.signatures) for kernel in (most_earned, most_with)] == compiled_ahead == [1, 1]  # type: ignore[attr-defined]
