@@ -1,13 +1,15 @@
 """What exact planning costs and proves: strategies × fragments × profiles, and gap over time.
 
     python -m benchmarks.solver [--kinds fine,coarse] [--sizes 5,20,50,200] [--limit 30] [--rates 1,30]
-                                [--strategies gslice,graft,optimal-one,optimal] [--plot FILE.svg]
+                                [--strategies gslice,graft,optimal-one,optimal] [--random 20]
+                                [--plot FILE.svg]
 
-One model a workload. `share` and `bound` are the plan's (the bound holds for every valid plan), `gap` what
-lies between them; `one stage` is what was proven of the program with one shared stage a route (design section
-5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this process and those beside it
-got of the machine in that time, all threads together. With --plot, the gap of `optimal` over time for every
-case goes into a picture.
+One model a workload. `--random 20` is the twenty profiles of `benchmarks.solver_one_stage`, budgets and loads
+drawn with them, in place of the kinds. `share` and `bound` are the plan's (the bound holds for every
+valid plan), `gap` what lies between them; `one stage` is what was proven of the program with one shared stage
+a route (design section 5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this
+process and those beside it got of the machine in that time, all threads together. With --plot, the gap
+of `optimal` over time for every case goes into a picture.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 from benchmarks.planner_kinds import all_kinds
+from benchmarks.solver_one_stage import Case, random_case
 from planner.planning import make_plan
 from planner.problem import PlanSettings, Progress
 from tests.profiles import make_workload
@@ -36,6 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kinds", default="fine,deep,batching,coarse")
+    parser.add_argument("--random", type=int, default=0, help="so many random profiles in place of the kinds")
     parser.add_argument("--sizes", default="5,20,50,200")
     parser.add_argument("--strategies", default="gslice,graft,optimal-one,optimal")
     parser.add_argument("--limit", type=float, default=30.0, help="seconds a strategy may search")
@@ -46,10 +50,14 @@ def main() -> None:
     low, high = (float(end) for end in options.rates.split(","))
     curves: dict[str, list[tuple[float, float]]] = {}
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    for kind in options.kinds.split(","):
-        profile = all_kinds()[kind]
+    chosen = {f"random-{number}": random_case(number) for number in range(options.random)} or {
+        kind: Case(profile=all_kinds()[kind], drawn={"rates": (low, high), "seed": options.seed})
+        for kind in options.kinds.split(",")
+    }
+    for kind, case in chosen.items():
+        profile = case.profile
         for size in (int(size) for size in options.sizes.split(",")):
-            workload = make_workload([profile], fragments=size, rates=(low, high), seed=options.seed)
+            workload = make_workload([profile], fragments=size, **case.drawn)
             for strategy in options.strategies.split(","):
                 seen: list[Progress] = []
                 started, began = time.perf_counter(), _processor_s()

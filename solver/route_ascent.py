@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from solver.outcome import Watch
 from solver.route_graph import RouteGraph, Routing
+from solver.route_kernel import play
 from solver.routes import EPSILON, Floats, Indices
 
 # How far shares move, in parts of an arc's largest use, and classes, in parts of what they pay.
@@ -156,10 +157,9 @@ class RouteAscent:
         for _ in range(0, steps, LOOK_EVERY):
             for last in (False, True):
                 routing = self.look(last=last)
-                there = np.isfinite(routing.distances)
                 if not last:
-                    self.pays(np.where(there, routing.distances, 0.0))
-                self.add(RoutePath(k=k, arcs=routing.path(k)) for k in np.flatnonzero(there).tolist())
+                    self.pays(np.where(np.isfinite(routing.distances), routing.distances, 0.0))
+                self.add(paths_of(routing))
             self._play(LOOK_EVERY)
             watch.update()
             if watch.over:
@@ -172,32 +172,29 @@ class RouteAscent:
         self._pays = np.maximum(np.maximum(distances, 0.02 * float(distances.mean())), 1e-9)
 
     def _play(self, steps: int) -> None:
-        graph, before = self.graph, self._use
-        price = graph.price[self.arcs][:, None]
-        worth = graph.load / graph.capacity[self.arcs][:, None]
-        allowed = self._rest[self.arcs] > 0
-        for _ in range(steps):
-            ahead = (2 * self._use - before) / (SHARES * self._scale[:, None])
-            ahead = np.where(allowed, ahead, -np.inf)
-            ahead -= ahead.max(axis=1, keepdims=True)
-            share = np.maximum(self._share, LEAST_SHARE) * np.exp(ahead)
-            self._share = share / share.sum(axis=1, keepdims=True)
-            priced = self._share * price
-            priced[:, :-1] += priced[:, -1:] * worth
-            cost = np.bincount(self._path, weights=priced.ravel()[self._along], minlength=len(self._part))
-            least = np.full(len(graph.load), np.inf)
-            np.minimum.at(least, self._class, cost)
-            dearer = (cost - least[self._class]) / (CLASSES * self._pays[self._class])
-            self._part = self._normed(np.maximum(self._part, LEAST_PART) * np.exp(-np.minimum(dearer, 50.0)))
-            before, self._use = self._use, self._used()
-            self._scale = np.maximum(0.9 * self._scale + 0.1 * self._use.max(axis=1), 1e-4)
-            self._steps += 1
-            weight = float(self._steps) ** LATER
-            self._weight += weight
-            self._use_weight += weight
-            self._share_sum += weight * self._share
-            self._use_sum += weight * self._use
-            self._part_sum += self._part
+        graph = self.graph
+        sums = (self._share_sum, self._use_sum, self._part_sum)
+        weight = play(
+            steps,
+            self._steps + 1,
+            LATER,
+            (SHARES, CLASSES, LEAST_SHARE, LEAST_PART),
+            graph.price[self.arcs],
+            graph.load / graph.capacity[self.arcs][:, None],
+            self._rest[self.arcs] > 0,
+            self._share,
+            self._use,
+            self._scale,
+            self._part,
+            sums,
+            self._pays,
+            self._class,
+            np.searchsorted(self._path, np.arange(len(self._part) + 1)),
+            self._along,
+        )
+        self._steps += steps
+        self._weight += weight
+        self._use_weight += weight
 
     def _priced(self, *, last: bool) -> Floats:
         """[arcs, K]."""
@@ -249,6 +246,13 @@ class RouteAscent:
         used: Floats = use.reshape(-1, width)
         used[:, -1] = (used[:, :-1] @ graph.load) / graph.capacity[self.arcs]
         return used
+
+
+def paths_of(routing: Routing, among: Indices | None = None) -> list[RoutePath]:
+    """The cheapest paths of the classes that have one, of all or `among` some."""
+    found = routing.paths()
+    classes = range(len(found)) if among is None else among.tolist()
+    return [RoutePath(k=k, arcs=found[k]) for k in classes if found[k]]
 
 
 def shares_of(graph: RouteGraph, prices: Floats) -> Floats:

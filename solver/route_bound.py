@@ -33,8 +33,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from solver import route_kernel
 from solver.outcome import Watch
-from solver.route_ascent import RouteAscent, RoutePath
+from solver.route_ascent import RouteAscent, RoutePath, paths_of
 from solver.route_graph import RouteGraph, Routing
 from solver.routes import Floats, Indices
 from solver.steps import round_up
@@ -184,8 +185,7 @@ class RouteBound:
             self.guide = self.prices
             self._ascent = RouteAscent(self.graph, self.prices)
             self._ascent.pays(routing.distances)
-            there = np.flatnonzero(np.isfinite(routing.distances)).tolist()
-            self._ascent.add(RoutePath(k=k, arcs=routing.path(k)) for k in there)
+            self._ascent.add(paths_of(routing))
             self._ascent.add(path for path in self._given if np.isin(path.arcs, self.alive).all())
         return self._ascent
 
@@ -216,8 +216,7 @@ class RouteBound:
             prices = prices.copy()
             prices[:, rest] = (1 - ROUND_STRIDE) * prices[:, rest] + ROUND_STRIDE * anew
             routing = self._evaluate(prices, watch)
-        below = np.isfinite(routing.distances) & (routing.distances < goal * (1 - MATTERS))
-        found += [RoutePath(k=k, arcs=routing.path(k)) for k in np.flatnonzero(below).tolist()]
+        found += paths_of(routing, np.flatnonzero(routing.distances < goal * (1 - MATTERS)))
         if not found:
             self._steps = min(self._steps * MORE_STEPS, MOST_STEPS)
         left = np.zeros(len(graph.tail), dtype=bool)
@@ -277,10 +276,4 @@ class RouteBound:
 
 def knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:
     """[arcs]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1."""
-    load = graph.load[:, None]
-    order = np.argsort(-gains / load, axis=0, kind="stable")
-    ordered = graph.load[order]
-    before = np.cumsum(ordered, axis=0) - ordered
-    taken = np.clip(graph.capacity[arcs] - before, 0.0, ordered) / ordered
-    earned: Floats = (taken * np.take_along_axis(gains, order, axis=0)).sum(axis=0)
-    return earned
+    return route_kernel.knapsacks(np.ascontiguousarray(gains.T), graph.load, graph.capacity[arcs])

@@ -18,7 +18,8 @@ import numpy as np
 from solver.beside import Beside
 from solver.outcome import Watch
 from solver.route_choice import most_used, share_out
-from solver.route_graph import Prices, RouteGraph
+from solver.route_graph import RouteGraph
+from solver.route_kernel import Prices
 from solver.route_repairs import Part, Repairs, price_of
 from solver.routes import Floats, Indices
 

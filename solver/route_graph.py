@@ -23,11 +23,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from solver import route_kernel
 from solver.route_arcs import useful_arcs
+from solver.route_kernel import Prices
 from solver.routes import EPSILON, Floats, Indices, Network
-
-# In single or in double precision.
-Prices = NDArray[np.floating]
 
 # Pairs of an arc and a class beyond which nothing is tried.
 MOST_PAIRS = 2_000_000
@@ -63,11 +62,6 @@ class RouteGraph:
     def leaving(self) -> Indices:
         """[depth + 1]: arcs leaving[i] … leaving[i + 1] − 1 have tail i."""
         return np.searchsorted(self.tail, np.arange(self.depth + 1))
-
-    @cached_property
-    def entered(self) -> Indices:
-        """[depth + 1]: classes 0 … entered[i] − 1 enter at cut point i or before."""
-        return np.searchsorted(self.entry, np.arange(self.depth + 1), side="right")
 
     @cached_property
     def everything(self) -> Indices:
@@ -139,32 +133,12 @@ class Routing:
     @cached_property
     def to_end(self) -> Prices:
         """[depth + 1, K, ticks + 1]: the least price from a cut point to the end with so many ticks left."""
-        graph, last = self.graph, self.graph.horizon + 1
-        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
-        least[graph.depth] = 0.0
-        tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
-        entered, price = graph.entered.tolist(), self.price[:, :, None]
-        for arc in range(len(tail) - 1, -1, -1):
-            many, spent = entered[tail[arc]], ticks[arc]
-            here = least[tail[arc], :many, spent:]
-            onward = least[head[arc], :many, : last - spent] + price[arc, :many]
-            np.minimum(here, onward, out=here)
-        return least
+        return route_kernel.to_end(*self._columns)
 
     @cached_property
     def from_entry(self) -> Prices:
         """[depth + 1, K, ticks + 1]: the least price from a class's entry to a cut point in so many ticks."""
-        graph, last = self.graph, self.graph.horizon + 1
-        least = np.full((graph.depth + 1, len(graph.load), last), np.inf, dtype=self.price.dtype)
-        least[graph.entry, np.arange(len(graph.load))] = 0.0
-        tail, head, ticks = (column[self.arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
-        entered, price = graph.entered.tolist(), self.price[:, :, None]
-        for arc in range(len(tail)):
-            many, spent = entered[tail[arc]], ticks[arc]
-            there = least[head[arc], :many, spent:]
-            onward = least[tail[arc], :many, : last - spent] + price[arc, :many]
-            np.minimum(there, onward, out=there)
-        return least
+        return route_kernel.from_entry(*self._columns)
 
     @cached_property
     def distances(self) -> Floats:
@@ -178,27 +152,33 @@ class Routing:
 
         The arcs may be others than those of the routing.
         """
-        graph, last = self.graph, self.graph.horizon + 1
-        classes = np.arange(len(graph.load))[:, None]
-        left = graph.allowed[:, None] - np.arange(last)
-        # rest[cut][k, u]: the price from the cut point to the end, u ticks of the budget used.
-        rest = np.where(left >= 0, self.to_end[:, classes, np.maximum(left, 0)], np.inf)
-        found = np.full((len(arcs), len(graph.load)), np.inf, dtype=self.price.dtype)
-        tail, head, ticks = (column[arcs].tolist() for column in (graph.tail, graph.head, graph.ticks))
-        start, entered = self.from_entry, graph.entered.tolist()
-        for arc in range(len(arcs)):
-            many, spent = entered[tail[arc]], ticks[arc]
-            before = start[tail[arc], :many, : last - spent]
-            (before + rest[head[arc], :many, spent:]).min(axis=1, out=found[arc, :many])
-        return np.where(graph.able[:, arcs], found.T, np.inf).astype(np.float64)
+        graph = self.graph
+        found = route_kernel.without(
+            self.from_entry,
+            self.to_end,
+            graph.tail[arcs],
+            graph.head[arcs],
+            graph.ticks[arcs],
+            graph.allowed,
+            np.ascontiguousarray(graph.able[:, arcs]),
+        )
+        return found.astype(np.float64)
+
+    @cached_property
+    def _columns(self) -> tuple[Prices, Indices, Indices, Indices, Indices, Indices, int]:
+        graph, arcs = self.graph, self.arcs
+        columns = (graph.tail[arcs], graph.head[arcs], graph.ticks[arcs])
+        return (self.price, *columns, graph.entry, graph.allowed, graph.depth)
 
     def path(self, k: int) -> tuple[int, ...]:
         """A class's cheapest path, as arcs."""
         return self._onward(k, int(self.graph.entry[k]), int(self.graph.allowed[k]))
 
     def paths(self) -> list[tuple[int, ...]]:
-        """Every class's cheapest path, as arcs."""
-        return [self.path(k) for k in range(len(self.graph.load))]
+        """Every class's cheapest path, as arcs; empty where there is none."""
+        found = route_kernel.paths(*self._columns, self.to_end).tolist()
+        numbers = self.arcs.tolist()
+        return [tuple(numbers[at] for at in path if at >= 0) for path in found]
 
     def through(self, k: int, arc: int) -> tuple[int, ...]:
         """A class's cheapest path through an arc (of the routing or not); there has to be one."""

@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 
 from solver import compiled as compiled_module
+from solver import route_kernel
 from solver.compiled import compiled, main
 from solver.group_kernel import most_earned, most_with
 from solver.group_labels import GroupLabels
+from solver.outcome import Watch
+from solver.route_bound import RouteBound
 from tests.solver.programs import random_program
+from tests.solver.test_routes import case, graph_of
+
+ROUTE_KERNELS = ("to_end", "from_entry", "without", "paths", "knapsacks", "play")
 
 
 def doubled(number: int) -> int:
@@ -37,13 +43,22 @@ def test_without_a_place_to_keep_it_it_is_compiled_all_the_same(monkeypatch: pyt
     assert asked == [True, False]
 
 
+KERNELS: list[Any] = [most_earned, most_with, *(getattr(route_kernel, name) for name in ROUTE_KERNELS)]
+
+
 def test_what_is_compiled_ahead_is_what_programs_call() -> None:
     main()
-    compiled_ahead = [len(kernel.signatures) for kernel in (most_earned, most_with)]  # type: ignore[attr-defined]
+    compiled_ahead = [set(kernel.signatures) for kernel in KERNELS]
     for seed in range(5):
         program = random_program(seed, classes=6)
         for number in range(len(program.groups)):
             labels = GroupLabels(program, number)
             earned, _ = labels.best(program.alone)
             labels.losses(program.alone, earned, 10.0)
-    assert [len(kernel.signatures) for kernel in (most_earned, most_with)] == compiled_ahead == [1, 1]  # type: ignore[attr-defined]
+        bound = RouteBound(graph_of(*case(seed)), 10.0)
+        bound.sweep(Watch())
+        bound.run(Watch(time_limit_s=1.0))
+        bound.lean()
+        bound.useful(1_000.0, Watch())
+    assert all(compiled_ahead)
+    assert [set(kernel.signatures) for kernel in KERNELS] == compiled_ahead
