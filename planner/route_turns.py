@@ -30,6 +30,8 @@ from solver.steps import round_up
 # a part of the time left.
 BOUNDING, QUICKLY, REPAIRING, COUNTING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.5, 12
 REPAIRS = 100
+# Classes up to which instances are counted and paths chosen among; of more than that there are too many.
+MOST_CHOOSING = 60
 # How often the companion is told of better prices.
 TELL_EVERY_S = 2.0
 
@@ -65,6 +67,7 @@ class RouteTurns:
         self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
+        self._few = len(network.load) <= MOST_CHOOSING
         self.counts = RouteCounts(bound, settings.seed)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of
@@ -95,13 +98,13 @@ class RouteTurns:
                     break
                 before = watch.lower_bound
                 self._bound()
-                if not watch.over and self.full is bound.graph:
+                if not watch.over and self._few:
                     self._count()
                 # As long as there is something left to choose for, that comes first.
                 better = self.repairs.improve(
                     watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
                 )
-                if not watch.over and self.full is bound.graph:
+                if not watch.over and self._few:
                     self._choose()
                 if not better and watch.lower_bound <= before and bound.done:
                     self.repairs.improve(watch, REPAIRS)

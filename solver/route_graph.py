@@ -29,10 +29,10 @@ from solver.route_kernel import Prices
 from solver.routes import EPSILON, Floats, Indices, Network
 
 # Pairs of an arc and a class beyond which nothing is tried.
-MOST_PAIRS = 2_000_000
+MOST_PAIRS = 5_000_000
 # Classes kept, ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to
 # which a search for paths takes some tenths of a second.
-MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 60, 800, 100, 100_000_000
+MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 200, 800, 100, 300_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -152,31 +152,23 @@ def knapsacks(gains: Floats, load: Floats, capacity: Floats) -> Floats:
     """[A]: max Σ_k gains_ek x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1; gains [A, K]."""
     arcs, classes = gains.shape
     earned = np.zeros(arcs)
-    order, ratio = np.empty(classes, dtype=np.intp), np.empty(classes)
+    payer, worth = np.empty(classes, dtype=np.intp), np.empty(classes)
     for arc in range(arcs):
         many, brought, total = 0, 0.0, 0.0
         for k in range(classes):
             gain = gains[arc, k]
             if gain > 0:
-                order[many] = k
+                payer[many], worth[many] = k, gain / load[k]
                 many += 1
                 brought += load[k]
                 total += gain
         if brought <= capacity[arc]:
             earned[arc] = total
             continue
-        for at in range(many):
-            k = order[at]
-            worth = gains[arc, k] / load[k]
-            before = at
-            while before > 0 and ratio[before - 1] < worth:
-                order[before], ratio[before] = order[before - 1], ratio[before - 1]
-                before -= 1
-            order[before], ratio[before] = k, worth
         room = capacity[arc]
-        for at in range(many):
-            taken = min(room, load[order[at]])
-            earned[arc] += ratio[at] * taken
+        for at in np.argsort(worth[:many])[::-1]:
+            taken = min(room, load[payer[at]])
+            earned[arc] += worth[at] * taken
             room -= taken
             if room <= 0:
                 break
