@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from solver.outcome import Watch
 from solver.route_graph import RouteGraph, Routing
-from solver.route_kernel import play
-from solver.routes import EPSILON, Floats, Indices
+from solver.route_kernel import play, shares
+from solver.routes import Floats, Indices
 
 # How far shares move, in parts of an arc's largest use, and classes, in parts of what they pay.
 SHARES, CLASSES = 0.5, 2.0
@@ -137,13 +137,13 @@ class RouteAscent:
 
     def share_the_rest(self, arcs: Indices, prices: Floats) -> None:
         """What some arcs that do not take part are shared like: by prices [K, E] that keep to theirs."""
-        self._rest[arcs] = shares_of(self.graph, prices)[arcs]
+        self._rest[arcs] = shares_of(self.graph, prices, arcs)
 
     def look(self, *, last: bool) -> Routing:
         """The cheapest paths over the arcs that take part, at average prices or the last ones."""
         order = np.argsort(self.arcs)
         arcs = self.arcs[order]
-        priced = np.where(self.graph.able[:, arcs].T, self._priced(last=last)[order], np.inf)
+        priced = np.where(self.graph.able[:, arcs], self._priced(last=last)[order].T, np.inf)
         return Routing(graph=self.graph, arcs=arcs, price=np.ascontiguousarray(priced, dtype=np.float32))
 
     def prices(self) -> Floats:
@@ -255,24 +255,15 @@ def paths_of(routing: Routing, among: Indices | None = None) -> list[RoutePath]:
     return [RoutePath(k=k, arcs=found[k]) for k in classes if found[k]]
 
 
-def shares_of(graph: RouteGraph, prices: Floats) -> Floats:
-    """[E, K + 1]: shares near `prices` [K, E], which keep to the arcs'; all that may be are positive."""
-    load = graph.load[:, None]
-    order = np.argsort(-prices / load, axis=0, kind="stable")
-    filled = np.cumsum(graph.load[order], axis=0)
-    full = graph.load @ graph.able > graph.capacity * (1 + EPSILON)
-    # What the class at which an instance is full pays for its load is paid by all for theirs.
-    at = np.minimum((filled < graph.capacity).sum(axis=0), len(graph.load) - 1)
-    each = np.arange(len(at))
-    last = order[at, each]
-    whole = np.where(full, prices[last, each] / graph.load[last] * graph.capacity, 0.0)
-    own = np.maximum(0.0, prices - whole * load / graph.capacity).T / graph.price[:, None]
-    share = np.concatenate(
-        [
-            np.where(graph.able.T, np.maximum(own, FIRST_SHARE), 0.0),
-            np.where(full, np.maximum(whole / graph.price, FIRST_WHOLE), 0.0)[:, None],
-        ],
-        axis=1,
+def shares_of(graph: RouteGraph, prices: Floats, arcs: Indices | None = None) -> Floats:
+    """[arcs, K + 1]: shares near `prices` [K, E], which keep to the arcs'; all that may be are positive."""
+    arcs = graph.everything if arcs is None else arcs
+    return shares(
+        np.ascontiguousarray(graph.of(prices, arcs)),
+        graph.load,
+        graph.capacity[arcs],
+        graph.price[arcs],
+        np.ascontiguousarray(graph.of(graph.able, arcs)),
+        FIRST_SHARE,
+        FIRST_WHOLE,
     )
-    shared: Floats = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
-    return shared

@@ -246,10 +246,7 @@ class RouteBound:
 
     def _needs(self, routing: Routing, arcs: Indices, goal: Floats) -> Floats:
         """[K, arcs]: what a class has to pay for an arc, so that paths through it reach its goal."""
-        around = routing.without(arcs)
-        reached = np.where(np.isfinite(goal), goal, 0.0)[:, None]
-        needs: Floats = np.where(np.isfinite(around), np.maximum(reached - around, 0.0), 0.0)
-        return needs
+        return route_kernel.needs(routing.without(arcs), goal)
 
     def _shared(self, needs: Floats, arcs: Indices) -> Floats:
         """[K, arcs]: the arcs' prices shared in proportion to the needs."""
@@ -262,7 +259,7 @@ class RouteBound:
         if not np.isfinite(watch.objective):
             return
         cutoff = watch.objective - self.step * (1 - 1e-6) if self.step > 0 else watch.objective
-        paid = knapsacks(np.minimum(needs, prices[:, self.alive]), self.graph, self.alive)
+        paid = knapsacks(np.minimum(needs, self.graph.of(prices, self.alive)), self.graph, self.alive)
         unpaid = self.graph.price[self.alive] - paid
         using = float(routing.distances.sum()) * (1 - SINGLE) + unpaid
         self.at_least[self.alive] = np.maximum(self.at_least[self.alive], using)
@@ -276,4 +273,4 @@ class RouteBound:
 
 def knapsacks(gains: Floats, graph: RouteGraph, arcs: Indices) -> Floats:
     """[arcs]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1."""
-    return route_kernel.knapsacks(np.ascontiguousarray(gains.T), graph.load, graph.capacity[arcs])
+    return route_kernel.knapsacks(np.ascontiguousarray(gains), graph.load, graph.capacity[arcs])

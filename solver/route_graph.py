@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,9 +107,13 @@ class RouteGraph:
         """
         arcs = self.everything if arcs is None else arcs
         # Ticks are rounded down: what a class cannot use in time stays closed to it, whatever they say.
-        priced = np.where(self.able[:, arcs], prices[:, arcs], np.inf).T
+        priced = np.where(self.of(self.able, arcs), self.of(prices, arcs), np.inf)
         kind = np.float64 if exact else np.float32
         return Routing(graph=self, arcs=arcs, price=np.ascontiguousarray(priced, dtype=kind))
+
+    def of(self, columns: NDArray[Any], arcs: Indices) -> NDArray[Any]:
+        """[K, arcs] of [K, E], not copied where it is all of them."""
+        return columns if len(arcs) == len(self.tail) else columns[:, arcs]
 
     def in_time(self, k: int, arcs: Sequence[int]) -> bool:
         """Whether these arcs keep to the class's budget, to the last bit and not only in ticks."""
@@ -124,7 +129,7 @@ class RouteGraph:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Routing:
-    """The cheapest paths of every class over `arcs` [A] at `price` [A, K]."""
+    """The cheapest paths of every class over `arcs` [A] at `price` [K, A]."""
 
     graph: RouteGraph
     arcs: Indices
@@ -147,22 +152,21 @@ class Routing:
         found: Floats = self.to_end[graph.entry, np.arange(len(graph.load)), graph.allowed].astype(np.float64)
         return found
 
-    def without(self, arcs: Indices) -> Floats:
+    def without(self, arcs: Indices) -> Prices:
         """[K, arcs]: the least price of a path through an arc, its own left out; infinite where none is.
 
         The arcs may be others than those of the routing.
         """
         graph = self.graph
-        found = route_kernel.without(
+        return route_kernel.without(
             self.from_entry,
             self.to_end,
             graph.tail[arcs],
             graph.head[arcs],
             graph.ticks[arcs],
             graph.allowed,
-            np.ascontiguousarray(graph.able[:, arcs]),
+            np.ascontiguousarray(graph.of(graph.able, arcs)),
         )
-        return found.astype(np.float64)
 
     @cached_property
     def _columns(self) -> tuple[Prices, Indices, Indices, Indices, Indices, Indices, int]:
@@ -213,7 +217,7 @@ class Routing:
                 continue
             among = np.arange(self._leaving[cut], self._leaving[cut + 1])
             among = among[ticks[among] <= left]
-            own = self.price[among, k].astype(np.float64)
+            own = self.price[k, among].astype(np.float64)
             totals = paid + own + self.to_end[heads[among], k, left - ticks[among]]
             order = np.argsort(totals, kind="stable")[:most]
             for position in order.tolist():
@@ -248,7 +252,7 @@ class Routing:
             among = np.arange(self._leaving[cut], self._leaving[cut + 1])
             among = among[graph.ticks[self.arcs[among]] <= left]
             arcs = self.arcs[among]
-            least = self.price[among, k] + self.to_end[graph.head[arcs], k, left - graph.ticks[arcs]]
+            least = self.price[k, among] + self.to_end[graph.head[arcs], k, left - graph.ticks[arcs]]
             arc = int(arcs[least.argmin()])
             path.append(arc)
             left -= int(graph.ticks[arc])
@@ -261,7 +265,7 @@ class Routing:
             among = self._arriving[cut]
             among = among[graph.ticks[self.arcs[among]] <= used]
             arcs = self.arcs[among]
-            least = self.price[among, k] + self.from_entry[graph.tail[arcs], k, used - graph.ticks[arcs]]
+            least = self.price[k, among] + self.from_entry[graph.tail[arcs], k, used - graph.ticks[arcs]]
             arc = int(arcs[least.argmin()])
             path.append(arc)
             used -= int(graph.ticks[arc])

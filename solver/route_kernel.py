@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solver.compiled import compiled, compiled_loosely
-from solver.routes import Floats, Indices
+from solver.routes import EPSILON, Floats, Indices
 
 # In single or in double precision.
 Prices = NDArray[np.floating]
 Flags = NDArray[np.bool_]
+
+# A path waits with less of its class than this part of the least.
+LIVELY = 0.5
 
 
 @compiled_loosely
@@ -23,10 +26,10 @@ def to_end(
 ) -> Prices:
     """[depth + 1, K, T]: the least price from a cut point to the end with so many ticks left.
 
-    For arcs [A] sorted by tail at `price` [A, K], infinite where they are closed. T is the largest of
+    For arcs [A] sorted by tail at `price` [K, A], infinite where they are closed. T is the largest of
     `allowed` [K] and 1; of a class only cut points from its entry on and ticks up to its own are filled in.
     """
-    arcs, classes = price.shape
+    classes, arcs = price.shape
     least = np.full((depth + 1, classes, allowed.max() + 1), np.inf, dtype=price.dtype)
     least[depth] = 0.0
     # With fewer ticks left nobody gets to the end from a cut point.
@@ -36,7 +39,7 @@ def to_end(
         need[:] = most + 1
         need[depth] = 0
         for arc in range(arcs - 1, -1, -1):
-            own, cut, onto = price[arc, k], tail[arc], head[arc]
+            own, cut, onto = price[k, arc], tail[arc], head[arc]
             if cut < entry[k]:
                 break
             first = need[onto] + ticks[arc]
@@ -55,7 +58,7 @@ def from_entry(
     price: Prices, tail: Indices, head: Indices, ticks: Indices, entry: Indices, allowed: Indices, depth: int
 ) -> Prices:
     """[depth + 1, K, T]: the least price from a class's entry to a cut point in so many ticks, as above."""
-    arcs, classes = price.shape
+    classes, arcs = price.shape
     least = np.full((depth + 1, classes, allowed.max() + 1), np.inf, dtype=price.dtype)
     # In fewer ticks nobody gets to a cut point.
     need = np.empty(depth + 1, dtype=np.intp)
@@ -65,7 +68,7 @@ def from_entry(
         need[entry[k]] = 0
         least[entry[k], k] = 0.0
         for arc in range(arcs):
-            own, cut, onto = price[arc, k], tail[arc], head[arc]
+            own, cut, onto = price[k, arc], tail[arc], head[arc]
             first = need[cut] + ticks[arc]
             if own == np.inf or first > most:
                 continue
@@ -129,7 +132,7 @@ def paths(
 
     All −1 where there is none.
     """
-    classes, cuts = price.shape[1], depth
+    classes, cuts = len(price), depth
     first = np.searchsorted(tail, np.arange(cuts + 1))
     found = np.full((classes, cuts), -1, dtype=np.intp)
     for k in range(classes):
@@ -138,7 +141,7 @@ def paths(
             best, least = -1, np.inf
             for arc in range(first[cut], first[cut + 1]):
                 if ticks[arc] <= left:
-                    onward = price[arc, k] + end[head[arc], k, left - ticks[arc]]
+                    onward = price[k, arc] + end[head[arc], k, left - ticks[arc]]
                     if onward < least:
                         best, least = arc, onward
             found[k, many] = best
@@ -148,15 +151,28 @@ def paths(
 
 
 @compiled
+def needs(around: Prices, goal: Floats) -> Floats:
+    """[K, A]: what is missing from `around` [K, A] to a class's goal [K]; 0 where either is infinite."""
+    classes, arcs = around.shape
+    found = np.zeros((classes, arcs))
+    for k in range(classes):
+        if goal[k] < np.inf:
+            for arc in range(arcs):
+                # That infinity is less than a goal is never so.
+                found[k, arc] = max(0.0, goal[k] - around[k, arc])
+    return found
+
+
+@compiled
 def knapsacks(gains: Floats, load: Floats, capacity: Floats) -> Floats:
-    """[A]: max Σ_k gains_ek x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1; gains [A, K]."""
-    arcs, classes = gains.shape
+    """[A]: max Σ_k gains_ke x_k with Σ_k q_k x_k ≤ c_e, 0 ≤ x_k ≤ 1; gains [K, A]."""
+    classes, arcs = gains.shape
     earned = np.zeros(arcs)
     payer, worth = np.empty(classes, dtype=np.intp), np.empty(classes)
     for arc in range(arcs):
         many, brought, total = 0, 0.0, 0.0
         for k in range(classes):
-            gain = gains[arc, k]
+            gain = gains[k, arc]
             if gain > 0:
                 payer[many], worth[many] = k, gain / load[k]
                 many += 1
@@ -173,6 +189,53 @@ def knapsacks(gains: Floats, load: Floats, capacity: Floats) -> Floats:
             if room <= 0:
                 break
     return earned
+
+
+@compiled
+def shares(
+    prices: Prices,
+    load: Floats,
+    capacity: Floats,
+    price: Floats,
+    able: Flags,
+    first: float,
+    first_whole: float,
+) -> Floats:
+    """[A, K + 1]: in which parts classes, and last the capacity, pay an arc's price; from `prices` [K, A].
+
+    No part that may be is less than `first`, the capacity's not less than `first_whole`, before all are
+    made to add up to 1.
+    """
+    classes, arcs = prices.shape
+    found = np.zeros((arcs, classes + 1))
+    payer, worth = np.empty(classes, dtype=np.intp), np.empty(classes)
+    for arc in range(arcs):
+        many, brought = 0, 0.0
+        for k in range(classes):
+            if able[k, arc]:
+                brought += load[k]
+                if prices[k, arc] > 0:
+                    payer[many], worth[many] = k, prices[k, arc] / load[k]
+                    many += 1
+        whole = 0.0
+        full = brought > capacity[arc] * (1 + EPSILON)
+        if full:
+            room = capacity[arc]
+            for at in np.argsort(worth[:many])[::-1]:
+                room -= load[payer[at]]
+                if room <= 0:
+                    # What the class at which an instance is full pays for its load is paid by all for theirs.
+                    whole = worth[at] * capacity[arc]
+                    break
+            found[arc, classes] = max(whole / price[arc], first_whole)
+        total = found[arc, classes]
+        for k in range(classes):
+            if able[k, arc]:
+                own = max(0.0, prices[k, arc] - whole * load[k] / capacity[arc]) / price[arc]
+                found[arc, k] = max(own, first)
+                total += found[arc, k]
+        found[arc] /= max(total, 1e-300)
+    return found
 
 
 @compiled
@@ -206,6 +269,8 @@ def play(
     before, priced = use.copy(), np.empty(arcs * width)
     cost, least, total = np.empty(len(part)), np.empty(len(pays)), np.empty(len(pays))
     flat, weights = use.reshape(-1), 0.0
+    # Paths that carry next to nothing after the first step wait for the next call.
+    lively, many = np.arange(len(part)), len(part)
     for number in range(first, first + steps):
         weight = float(number) ** later
         weights += weight
@@ -232,23 +297,32 @@ def play(
             for k in range(width - 1):
                 priced[arc * width + k] = share[arc, k] * price[arc] + whole * worth[arc, k]
         least[:] = np.inf
-        for path in range(len(part)):
-            paid = 0.0
+        for at in range(many):
+            path, paid = lively[at], 0.0
             for entry in range(begins[path], begins[path + 1]):
                 paid += priced[along[entry]]
             cost[path] = paid
             least[class_of[path]] = min(least[class_of[path]], paid)
         total[:] = 0.0
-        for path in range(len(part)):
+        for at in range(many):
+            path = lively[at]
             k = class_of[path]
             dearer = (cost[path] - least[k]) / (classes * pays[k])
             part[path] = max(part[path], least_part) * np.exp(-min(dearer, 50.0))
             total[k] += part[path]
-        for path in range(len(part)):
+        kept = 0
+        for at in range(many):
+            path = lively[at]
             part[path] /= total[class_of[path]]
+            if number == first and part[path] < LIVELY * least_part:
+                part[path] = 0.0
+                continue
+            lively[kept] = path
+            kept += 1
             sums[2][path] += part[path]
             for entry in range(begins[path], begins[path + 1]):
                 flat[along[entry]] += part[path]
+        many = kept
         for arc in range(arcs):
             loaded, most = 0.0, 0.0
             for k in range(width - 1):

@@ -17,7 +17,7 @@ from solver.route_bound import RouteBound
 from tests.solver.programs import random_program
 from tests.solver.test_routes import case, graph_of
 
-ROUTE_KERNELS = ("to_end", "from_entry", "without", "paths", "knapsacks", "play")
+ROUTE_KERNELS = ("to_end", "from_entry", "without", "paths", "needs", "knapsacks", "shares", "play")
 
 
 def doubled(number: int) -> int:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from solver.route_ascent import shares_of
 from solver.route_bound import knapsacks
 from solver.route_choice import all_paths
 from solver.route_graph import RouteGraph
-from solver.routes import Floats
+from solver.routes import EPSILON, Floats
 from tests.solver.test_routes import case, graph_of
 
 SEEDS = range(6)
@@ -76,3 +77,25 @@ def test_what_an_instance_earns_is_a_linear_program(seed: int) -> None:
             bounds=[(0, 1)] * classes,
         )
         assert earned[arc] == pytest.approx(-found.fun, abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shares_are_prices_that_keep_to_the_arcs_and_are_near_those_given(seed: int) -> None:
+    graph, rng = graph_of(*case(seed, fragments=6)), np.random.default_rng(seed)
+    graph = replace(graph, capacity=graph.capacity * rng.uniform(0.1, 1, len(graph.capacity)))
+    prices = np.where(graph.able, rng.uniform(0, 5, graph.able.shape), 0.0)
+    prices *= graph.price / np.maximum(knapsacks(prices, graph, graph.everything), 1e-9)
+    arcs = graph.everything[1::2]
+    found = shares_of(graph, prices, arcs)
+    assert found.sum(axis=1) == pytest.approx(1.0)
+    assert ((found[:, :-1] > 0) == graph.able[:, arcs].T).all()
+    full = graph.load @ graph.able[:, arcs] > graph.capacity[arcs] * (1 + EPSILON)
+    assert ((found[:, -1] > 0) == full).all()
+    # An instance full of whoever pays most earns its price, nearly: the least shares are some thousandths.
+    paid = np.zeros_like(prices)
+    paid[:, arcs] = (
+        graph.price[arcs] * (found[:, :-1] + found[:, -1:] * graph.load / graph.capacity[arcs][:, None]).T
+    )
+    earned = knapsacks(np.where(graph.able, paid, 0.0), graph, graph.everything)[arcs] / graph.price[arcs]
+    assert (earned <= 1 + 1e-9).all()
+    assert (earned >= 0.9).all()
