@@ -31,9 +31,11 @@ from solver.routes import EPSILON, Floats, Indices, Network
 
 # Pairs of an arc and a class beyond which nothing is tried.
 MOST_PAIRS = 5_000_000
-# Classes kept, ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to
-# which a search for paths takes some tenths of a second.
-MOST_CLASSES, MOST_TICKS, FEWEST_TICKS, WORK = 200, 800, 100, 300_000_000
+# Classes kept, and where these are too many for the arcs there are.
+MOST_CLASSES, FEWER_CLASSES = 200, 60
+# Ticks of the largest budget at most and at least, and the size (arcs · classes · ticks) up to which a search
+# for paths takes some hundredths of a second.
+MOST_TICKS, FEWEST_TICKS, WORK = 800, 100, 300_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -275,13 +277,17 @@ class Routing:
 
 def route_graph(network: Network) -> RouteGraph | None:
     """The reduced graph; None where it stays too large to be searched."""
-    network, class_of = _condensed(network)
-    least = _least_times(network)
-    kept = useful_arcs(network, least)
-    tail, head, time = network.tail[kept], network.head[kept], network.time[kept]
-    size = len(kept) * len(network.load)
-    if size > MOST_PAIRS:
+    for most in (MOST_CLASSES, FEWER_CLASSES):
+        condensed, class_of = _condensed(network, most)
+        least = _least_times(condensed)
+        kept = useful_arcs(condensed, least)
+        size = len(kept) * len(condensed.load)
+        if size <= MOST_PAIRS:
+            break
+    else:
         return None
+    network = condensed
+    tail, head, time = network.tail[kept], network.head[kept], network.time[kept]
     horizon = int(min(MOST_TICKS, max(FEWEST_TICKS, WORK // max(1, size))))
     tick = float(network.budget.max()) * (1 + EPSILON) / horizon
     budget = network.budget * (1 + EPSILON)
@@ -313,10 +319,10 @@ def _able(
     return able
 
 
-def _condensed(network: Network) -> tuple[Network, Indices]:
-    """Classes by rising entry, at most about MOST_CLASSES: runs of neighbouring budgets, of equal number."""
+def _condensed(network: Network, most: int) -> tuple[Network, Indices]:
+    """Classes by rising entry, at most about so many: runs of neighbouring budgets, of equal number."""
     total = len(network.load)
-    if total <= MOST_CLASSES:
+    if total <= most:
         order = np.argsort(network.entry, kind="stable")
         ordered = replace(
             network, entry=network.entry[order], budget=network.budget[order], load=network.load[order]
@@ -329,7 +335,7 @@ def _condensed(network: Network) -> tuple[Network, Indices]:
     for entry in np.unique(network.entry):
         classes = np.flatnonzero(network.entry == entry)
         classes = classes[np.argsort(network.budget[classes], kind="stable")]
-        runs = max(1, round(MOST_CLASSES * len(classes) / total))
+        runs = max(1, round(most * len(classes) / total))
         for run in np.array_split(classes, min(runs, len(classes))):
             class_of[run] = len(entries)
             entries.append(int(entry))

@@ -196,6 +196,18 @@ def test_condensing_classes_only_lowers_the_bound(seed: int, monkeypatch: pytest
     assert bound.value <= best_plan([profile], workload.fragments) * (1 + 1e-9)
 
 
+def test_fewer_classes_are_kept_where_there_are_many_arcs(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, workload = case(0, fragments=6)
+    whole = graph_of(profile, workload)
+    monkeypatch.setattr("solver.route_graph.FEWER_CLASSES", 2)
+    monkeypatch.setattr("solver.route_graph.MOST_PAIRS", len(whole.tail) * len(whole.load) - 1)
+    graph = graph_of(profile, workload)
+    assert len(graph.load) < len(whole.load) == 6
+    assert graph.load.sum() == pytest.approx(whole.load.sum())
+    monkeypatch.setattr("solver.route_graph.MOST_PAIRS", 1)
+    assert route_graph(network(profile, workload)) is None
+
+
 def test_the_cheapest_paths_cost_what_the_distances_say() -> None:
     graph = graph_of(*case(3, fragments=6))
     prices = np.random.default_rng(0).uniform(1, 10, (len(graph.load), len(graph.tail)))
