@@ -67,7 +67,7 @@ class RouteTurns:
         self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
-        self._few = len(network.load) <= MOST_CHOOSING
+        self._few = self.full is bound.graph and len(network.load) <= MOST_CHOOSING
         self.counts = RouteCounts(bound, settings.seed)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of

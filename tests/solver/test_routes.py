@@ -196,6 +196,19 @@ def test_condensing_classes_only_lowers_the_bound(seed: int, monkeypatch: pytest
     assert bound.value <= best_plan([profile], workload.fragments) * (1 + 1e-9)
 
 
+def test_plans_are_of_the_classes_themselves_where_the_bound_is_of_condensed_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    profile, workload = case(0, fragments=6)
+    monkeypatch.setattr("solver.route_graph.MOST_CLASSES", 2)
+    plan = make_plan(
+        workload, [profile], strategy="optimal", settings=PlanSettings(time_limit_s=2, threads=1)
+    )
+    assert plan.lower_bound <= best_plan([profile], workload.fragments) * (1 + 1e-9)
+    assert plan.objective.share <= make_plan(workload, [profile], strategy="graft").objective.share
+    assert {route.fragment for route in plan.routes} == {fragment.id for fragment in workload.fragments}
+
+
 def test_fewer_classes_are_kept_where_there_are_many_arcs(monkeypatch: pytest.MonkeyPatch) -> None:
     profile, workload = case(0, fragments=6)
     whole = graph_of(profile, workload)
