@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -21,7 +22,10 @@ from runtime.ramps import Ramps, confidence
 from runtime.shares import Share, hold
 
 # A ramp at a share is run for so long, and so often at least, after a few runs that use up what was saved.
-_PACED_S, _LEAST_RUNS, _UNCOUNTED = 0.3, 20, 10
+_PACED_S, _LEAST_RUNS, _UNCOUNTED = 0.1, 10, 10
+# Shares take turns, and the median of the rounds counts: a neighbour that slows the core for a while slows
+# all shares in a round or two, and not one share's only measurement.
+_ROUNDS = 5
 
 
 def profile_with_exits(
@@ -110,26 +114,26 @@ def _scaled(profile: Profile, chain: Chain, ramps: Ramps) -> dict[int, _Table]:
 
 def _held(profile: Profile, chain: Chain, ramps: Ramps) -> tuple[dict[int, _Table], str]:
     """Ramps as they run in a process that is held to each share, and what held it."""
-    columns: dict[int, dict[float, list[float]]] = {layer: {} for layer in ramps.layers}
+    rounds: dict[tuple[int, float], list[list[float]]] = defaultdict(list)
     held_by = "none"
     cores = os.sched_getaffinity(0)
     with contextlib.ExitStack() as stack:
         stack.callback(os.sched_setaffinity, 0, cores)
         share = stack.enter_context(contextlib.closing(hold(100, core=max(cores))))
-        whole = {layer: ramp_ms(chain, ramps, layer, profile.batches) for layer in ramps.layers}
-        for share_pct in profile.shares:
-            if share_pct < 100:
+        for _ in range(_ROUNDS):
+            for share_pct in profile.shares:
                 share.change(share_pct)
-                held_by = share.enforced_by
-            for layer in ramps.layers:
-                columns[layer][share_pct] = (
-                    whole[layer]
-                    if share_pct >= 100
-                    else [_paced_ms(chain, ramps, layer, batch, share) for batch in profile.batches]
-                )
+                if share_pct < 100:
+                    held_by = share.enforced_by
+                for layer in ramps.layers:
+                    rounds[layer, share_pct].append(
+                        ramp_ms(chain, ramps, layer, profile.batches)
+                        if share_pct >= 100
+                        else [_paced_ms(chain, ramps, layer, batch, share) for batch in profile.batches]
+                    )
     tables: dict[int, _Table] = {}
-    for layer, by_share in columns.items():
-        raw = np.array([by_share[one] for one in profile.shares]).T[:, :, None]
+    for layer in ramps.layers:
+        raw = np.array([np.median(rounds[layer, one], axis=0) for one in profile.shares]).T[:, :, None]
         smooth = monotone(raw)[:, :, 0]
         tables[layer] = tuple(tuple(round(float(cell), 6) for cell in row) for row in smooth)
     return tables, held_by
