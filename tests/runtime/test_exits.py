@@ -26,6 +26,7 @@ from runtime.errors import ModelError, SettingError, WeightsError
 from runtime.exit_measuring import profile_with_exits, survivors
 from runtime.models import Chain, open_chain
 from runtime.ramps import Ramps, check_layers, load_ramps, save_ramps
+from runtime.shares import Share
 from tests.runtime.cluster import assignment_of, cluster_in, ready, route, stage, wait_for
 from tests.runtime.digit_models import write_digits
 
@@ -187,6 +188,30 @@ def test_what_was_measured_makes_a_profile_that_can_be_planned_with(digits: Trai
         workload, [replace(made, exits=None)], strategy="graft", settings=PlanSettings(time_limit_s=2)
     )
     assert plan.objective.share < plain.objective.share
+
+
+def test_a_slow_moment_is_not_the_measurement_of_one_share(
+    digits: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = profiled(digits)
+    plain = replace(
+        plain,
+        exits=None,
+        shares=(25, 50, 100),
+        latency_ms=tuple(tuple((*row, row[-1]) for row in layer) for layer in plain.latency_ms),
+    )
+    runs = iter(range(1000))
+    slow = len(digits.ramps.layers) * len(plain.batches)
+
+    def paced(_chain: Chain, _ramps: Ramps, _layer: int, batch: int, share: Share) -> float:
+        # A neighbour is there while the first share is measured for the first time.
+        return batch * 100 / share.share_pct * (10 if next(runs) < slow else 1)
+
+    monkeypatch.setattr("runtime.exit_measuring._paced_ms", paced)
+    monkeypatch.setattr("runtime.exit_measuring.ramp_ms", lambda *given: [float(batch) for batch in given[3]])
+    made = profile_with_exits(plain, digits.chain, digits.ramps, digits.found, hold_shares=True)
+    for item in made.exits or ():
+        assert item.ramp_ms == tuple((4.0 * batch, 2.0 * batch, float(batch)) for batch in plain.batches)
 
 
 def test_the_commands_train_and_measure(digits: Trained, tmp_path: Path) -> None:
