@@ -24,15 +24,15 @@ from solver.facilities import (
     EPSILON,
     Facilities,
     Floats,
-    Group,
     Indices,
     Pattern,
     alone_pattern,
     make_pattern,
 )
-from solver.fractional_bound import Bound, earnings
+from solver.fractional_bound import Bound
 from solver.highs import Found, integer_search
 from solver.outcome import Watch
+from solver.packed_kernel import penalties
 
 # Columns for which HiGHS still gets somewhere.
 MOST_PAIRS = 40_000
@@ -84,7 +84,10 @@ def able_pairs(
         if among is not None:
             able &= among[position]
         for bound in bounds:
-            able &= _penalties(program, group, bound) <= goal + 1e-9 * goal
+            load, members = program.load[group.classes], program.members[group.classes]
+            worth = bound.worth[group.classes]
+            numbers = (group.price, group.capacity, group.joining, load, members, worth)
+            able &= bound.value + penalties(*numbers, MOST_INSTANCES) <= goal + 1e-9 * goal
         tables.append(able)
     return tuple(tables)
 
@@ -203,29 +206,6 @@ def search_compact(
         looks=looks,
         gap=gap,
     )
-
-
-def _penalties(program: Facilities, group: Group, bound: Bound) -> Floats:
-    """[E, K']: what an answer costs at least in which class k is served by facility e."""
-    everything = np.arange(len(group))
-    gain = np.where(np.isfinite(group.joining), bound.worth[group.classes] - group.joining, -np.inf)
-    load = program.load[group.classes]
-    least = np.full(group.joining.shape, np.inf)
-    for instances in range(1, MOST_INSTANCES + 1):
-        capacity = instances * group.capacity
-        found = earnings(program, group, bound.worth, everything, capacity)
-        filled = (found.taken * load[found.order]).sum(axis=1) >= capacity * (1 - 1e-9)
-        last = np.maximum((found.taken > 0).sum(axis=1) - 1, 0)[:, None]
-        position = np.take_along_axis(found.order, last, axis=1)[:, 0]
-        rate = np.where(filled, gain[everything, position] / load[position], 0.0)
-        forced = np.maximum(0.0, load * rate[:, None] - gain)
-        # May be negative: prices that are right for whole fragments let cut ones earn too much.
-        slack = (instances * group.price - found.value)[:, None]
-        least = np.minimum(least, bound.value + np.maximum(0.0, slack + forced))
-        if not filled.any():  # more instances only cost more
-            return least
-    least[filled] = np.minimum(least[filled], bound.value)  # instances beyond those looked at
-    return least
 
 
 def _as_columns(program: Facilities, kept: Kept, answer: list[Pattern]) -> Floats | None:

@@ -3,14 +3,24 @@
 What is compiled here takes arrays and numbers and returns such; it runs without the interpreter's lock, so
 that the thread that reports and watches the clock goes on. The first call ever takes seconds (`python -m
 solver.compiled` has it over with), later processes load what was compiled in a fraction of one.
+
+Two things to know of numba. It compiles anew when the file of a function has changed, but not when that of a
+function which it calls has; so what is kept is kept by all of this package's source. And a function that
+machine code calls cannot be loaded from disk to be called from Python as well: it needs one of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from shutil import rmtree
 from typing import Any, ParamSpec, TypeVar
 
-from numba import njit
+from numba import config, njit
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -30,30 +40,72 @@ def compiled_loosely(function: Callable[Given, Answer]) -> Callable[Given, Answe
 
 
 def _compiled(function: Callable[Given, Answer], **options: Any) -> Callable[Given, Answer]:
+    usual = config.CACHE_DIR
     try:
+        config.CACHE_DIR = str(_place(usual))
         kept: Callable[Given, Answer] = njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:  # neither beside the source nor in the user's own cache
+    except (RuntimeError, OSError):  # there is no place to write to
         kept = njit(nogil=True, **options)(function)
+    finally:
+        config.CACHE_DIR = usual
     return kept
+
+
+@cache
+def _place(usual: str) -> Path:
+    """Where machine code of this source is kept: where numba is told to, beside the source, or in the user's
+    cache. OSError where none of them can be written to."""
+    source = Path(__file__).parent
+    name = (
+        "regraft-"
+        + sha256(b"".join(file.read_bytes() for file in sorted(source.glob("*.py")))).hexdigest()[:16]
+    )
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for parent in [Path(usual)] if usual else [source / "__pycache__", users]:
+        place = parent / name
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+    raise OSError("machine code can be kept nowhere")
+
+
+def forget_others() -> None:
+    """Remove what was compiled of other source, in the place where this one's is."""
+    place = _place(config.CACHE_DIR)
+    for other in place.parent.glob("regraft-*"):
+        if other != place:
+            rmtree(other, ignore_errors=True)
 
 
 def main() -> None:
     """Compile all there is, by small calls."""
     import numpy as np
 
+    from solver.compact import what_can_matter
+    from solver.enumeration import patterns_within
     from solver.facilities import Facilities, Group
+    from solver.fractional_bound import Bound
     from solver.group_labels import GroupLabels
     from solver.outcome import Watch
+    from solver.packed_bound import PackedAscent
     from solver.route_bound import RouteBound
     from solver.route_graph import route_graph
     from solver.routes import Network
 
+    with suppress(OSError):
+        forget_others()
     one = np.ones(1)
     group = Group(price=one, capacity=one, classes=np.zeros(1, dtype=np.intp), joining=np.zeros((1, 1)))
     members = np.ones(1, dtype=np.intp)
-    labels = GroupLabels(Facilities(load=one, members=members, alone=one, groups=(group,)), 0)
+    program = Facilities(load=one, members=members, alone=one, groups=(group,))
+    labels = GroupLabels(program, 0)
     earned, _ = labels.best(2 * one)
     labels.losses(2 * one, earned, 1.0)
+    what_can_matter(program, [Bound(value=0.0, worth=one)], 1.0)
+    patterns_within(program, one, 1.0, 10)
+    ascent = PackedAscent(program, Bound(value=0.0, worth=one), [], 1.0)
+    ascent.run(Watch(), rounds=2)
 
     first = np.zeros(1, dtype=np.intp)
     network = Network(

@@ -17,6 +17,9 @@ from solver.highs import quiet
 
 Floats = NDArray[np.float64]
 
+# Of HiGHS' simplex strategies: as the program is changed, primal or dual.
+CHOOSE = 0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relaxed:
@@ -37,6 +40,8 @@ class Covering:
     def __init__(self, demand: NDArray[np.intp]) -> None:
         self._rows = len(demand)
         self._highs = quiet()
+        # The dual simplex by default, even after new columns, where the primal takes half the time.
+        self._highs.setOptionValue("simplex_strategy", CHOOSE)
         self._highs.addRows(
             self._rows,
             demand.astype(np.float64),

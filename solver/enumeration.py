@@ -13,15 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from solver.enumeration_kernel import RowsOf, written
 from solver.facilities import (
     ALONE,
-    EPSILON,
     Facilities,
     Floats,
-    Group,
     Indices,
     Pattern,
     alone_pattern,
@@ -44,12 +42,17 @@ NO_ROWS: RowPrices = {}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Enumerated:
-    """N patterns: `counts` is [K, N], what each holds of every class; `cost`, `group`, `facility` are [N]."""
+    """N patterns: `counts` is [K, N], what each holds of every class; all others are [N].
+
+    `reduced` is the reduced cost at the prices that they were written down for.
+    """
 
     counts: sparse.csc_matrix
     cost: Floats
+    reduced: Floats
     group: Indices
     facility: Indices
+    instances: Indices
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -59,8 +62,10 @@ class Enumerated:
         return Enumerated(
             counts=self.counts[:, numbers],
             cost=self.cost[numbers],
+            reduced=self.reduced[numbers],
             group=self.group[numbers],
             facility=self.facility[numbers],
+            instances=self.instances[numbers],
         )
 
     def pattern(self, program: Facilities, number: int) -> Pattern:
@@ -102,20 +107,32 @@ def patterns_within(
     rows: RowPrices = NO_ROWS,
 ) -> Enumerated | None:
     """The same, of all patterns whose reduced cost is at most `slack`."""
-    found = _Found(program)
-    found.add_alone(np.flatnonzero(program.alone - worth <= slack))
+    alone = np.flatnonzero(program.alone - worth <= slack)
+    many, blocks = len(alone), []
     for number, group in enumerate(program.groups):
-        for facility in range(len(group)):
-            if watch is not None and watch.limit is not None:
-                return None
-            gain = worth[group.classes] - group.joining[facility]
-            able = np.flatnonzero(gain >= -max(slack, 0.0))
-            able = able[np.argsort(-gain[able] / program.load[group.classes[able]], kind="stable")]
-            if not _enumerate_facility(
-                program, group, facility, able, gain[able], slack, most, number, found, rows
-            ):
-                return None
-    return found.cheapest()
+        if watch is not None and watch.limit is not None:
+            return None
+        load, members = program.load[group.classes], program.members[group.classes]
+        complete, (facility, instances, cost, reduced, first, classes, counts) = written(
+            group.price,
+            group.capacity,
+            group.joining,
+            load,
+            members,
+            worth[group.classes],
+            _by_class(rows, group.classes),
+            slack,
+            most - many,
+            MOST_INSTANCES,
+        )
+        if not complete:
+            return None
+        many += len(cost)
+        where = np.full(len(cost), number), facility, instances
+        blocks.append((*where, cost, reduced, np.diff(first), group.classes[classes], counts))
+    ones, cost = np.ones(len(alone), dtype=np.intp), program.alone[alone]
+    blocks.append((ALONE * ones, 0 * ones, ones, cost, cost - worth[alone], ones, alone, ones))
+    return _cheapest(len(program), *(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
 def written_down(program: Facilities, patterns: Sequence[Pattern], bound: Bound, goal: float) -> Enumerated:
@@ -128,169 +145,51 @@ def written_down(program: Facilities, patterns: Sequence[Pattern], bound: Bound,
     found = Enumerated(
         counts=matrix,
         cost=cost,
+        reduced=cost - matrix.T @ bound.worth,
         group=np.array([pattern.group for pattern in patterns], dtype=np.intp),
         facility=np.array([pattern.facility for pattern in patterns], dtype=np.intp),
+        instances=np.array([pattern.instances for pattern in patterns], dtype=np.intp),
     )
     slack = goal - bound.value + ROUNDING * goal
     served = np.diff(matrix.indptr) > 0
-    return found.keep(np.flatnonzero(served & (cost - matrix.T @ bound.worth <= slack)))
+    return found.keep(np.flatnonzero(served & (found.reduced <= slack)))
 
 
-class _Found:
-    """Patterns as they are found; those with the same members share a key."""
-
-    def __init__(self, program: Facilities) -> None:
-        self._classes = len(program)
-        # Sums of random words tell sets of members apart (Zobrist hashing).
-        self._words = np.random.default_rng(0).integers(1, 2**63, len(program), dtype=np.uint64)
-        self._alone = program.alone
-        self._blocks: list[tuple[sparse.csr_matrix, Floats, Indices, NDArray[np.uint64]]] = []
-        self.total = 0
-
-    def add_alone(self, classes: Indices) -> None:
-        counts = np.ones((len(classes), 1), dtype=np.int16)
-        rows = np.arange(len(classes))
-        matrix = sparse.csr_matrix((counts[:, 0], (rows, classes)), shape=(len(classes), self._classes))
-        where = np.tile([ALONE, 0], (len(classes), 1))
-        self._blocks.append((matrix, self._alone[classes], where, self._words[classes]))
-        self.total += len(classes)
-
-    def add(
-        self, counts: NDArray[np.int16], classes: Indices, cost: Floats, group: int, facility: int
-    ) -> None:
-        """`counts` [n, items] of the items' `classes`."""
-        rows, items = np.nonzero(counts)
-        matrix = sparse.csr_matrix(
-            (counts[rows, items], (rows, classes[items])), shape=(len(counts), self._classes)
-        )
-        key = (counts.astype(np.uint64) * self._words[classes]).sum(axis=1, dtype=np.uint64)
-        self._blocks.append((matrix, cost, np.tile([group, facility], (len(counts), 1)), key))
-        self.total += len(counts)
-
-    def cheapest(self) -> Enumerated:
-        counts = sparse.vstack([block[0] for block in self._blocks], format="csr")
-        cost, where, key = (np.concatenate([block[part] for block in self._blocks]) for part in (1, 2, 3))
-        order = np.lexsort((cost, key))
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = key[order][1:] != key[order][:-1]
-        kept = np.sort(order[first])
-        return Enumerated(
-            counts=counts[kept].T.tocsc().astype(np.float64),
-            cost=cost[kept],
-            group=where[kept, 0],
-            facility=where[kept, 1],
-        )
+def _cheapest(
+    among: int,
+    group: Indices,
+    facility: Indices,
+    instances: Indices,
+    cost: Floats,
+    reduced: Floats,
+    sizes: Indices,
+    classes: Indices,
+    counts: Indices,
+) -> Enumerated:
+    """Of patterns with the same members the cheapest; their members are told one pattern after the other."""
+    # Sums of random words tell sets of members apart (Zobrist hashing).
+    words = np.random.default_rng(0).integers(1, 2**63, among, dtype=np.uint64)
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    key = np.add.reduceat(counts.astype(np.uint64) * words[classes], first[:-1]) if len(cost) else words[:0]
+    order = np.lexsort((cost, key))
+    least = np.ones(len(order), dtype=bool)
+    least[1:] = key[order][1:] != key[order][:-1]
+    matrix = sparse.csc_matrix((counts.astype(np.float64), classes, first), shape=(among, len(cost)))
+    matrix.sort_indices()
+    found = Enumerated(
+        counts=matrix, cost=cost, reduced=reduced, group=group, facility=facility, instances=instances
+    )
+    return found.keep(np.sort(order[least]))
 
 
-def _enumerate_facility(
-    program: Facilities,
-    group: Group,
-    facility: int,
-    able: Indices,
-    gain: Floats,
-    slack: float,
-    most: int,
-    number: int,
-    found: _Found,
-    rows: RowPrices,
-) -> bool:
-    """Every pattern of one facility, item by item; False where there are too many.
-
-    A partial pattern is dropped when not even pieces of the items to come could make up for its price and for
-    what it has to pay for rows already.
-    """
-    capacity, price = float(group.capacity[facility]), float(group.price[facility])
-    load, members = program.load[group.classes[able]], program.members[group.classes[able]]
-    curve = _Curve(gain, load, members)
-    for instances in range(1, MOST_INSTANCES + 1):
-        room, need = instances * capacity * (1 + EPSILON), instances * price - slack
-        if curve.at(room) < need:
-            return True  # and more instances pay even less: the curve is concave
-        if (instances - 1) * capacity >= float(load @ members):
-            return True  # everybody fits into fewer
-        items = curve.may_be_in(room, need)
-        classes = group.classes[able[items]]
-        counts = _fill_up(
-            gain[items], load[items], members[items], room, need, most - found.total, _by_item(rows, classes)
-        )
-        if counts is None:
-            return False
-        # What fits into fewer instances was found there.
-        counts = counts[counts @ load[items] > (instances - 1) * capacity * (1 + EPSILON)]
-        if len(counts):
-            # A load a hair above the capacity, within EPSILON, still takes this many instances.
-            cost = instances * price + counts @ group.joining[facility, able[items]]
-            found.add(counts, classes, cost, number, facility)
-    return False
-
-
-class _Curve:
-    """What items could earn within a load if they could be cut; they come sorted by gain per load."""
-
-    def __init__(self, gain: Floats, load: Floats, members: Indices) -> None:
-        self._gain, self._load = gain, load
-        useful = gain > 0
-        self.load = np.concatenate([[0.0], np.cumsum(np.where(useful, load * members, 0.0))])
-        self.gain = np.concatenate([[0.0], np.cumsum(np.where(useful, gain * members, 0.0))])
-
-    def at(self, room: float) -> float:
-        return float(np.interp(room, self.load, self.gain))
-
-    def may_be_in(self, room: float, need: float) -> Indices:
-        """The items that something within the room that earns what it needs can hold."""
-        last = int(np.searchsorted(self.load, room))
-        rate = self._gain[last - 1] / self._load[last - 1] if 0 < last < len(self.load) else 0.0
-        return np.flatnonzero(
-            self._gain - max(0.0, rate) * self._load >= need - self.at(room) - 1e-9 * abs(need)
-        )
-
-
-def _fill_up(
-    gain: Floats,
-    load: Floats,
-    members: Indices,
-    room: float,
-    need: float,
-    most: int,
-    paid: list[list[tuple[list[int], float]]],
-) -> NDArray[np.int16] | None:
-    """[N, items]: all that is within the room and earns what it needs; None where that is more than `most`.
-
-    `paid` says for every item which rows it is in (`_by_item`).
-    """
-    curve = _Curve(gain, load, members)
-    loads, gains = np.zeros(1), np.zeros(1)
-    counts = np.zeros((1, len(gain)), dtype=np.int16)
-    for item in range(len(gain)):
-        parts_load, parts_gain, parts = [loads], [gains], [counts]
-        for pieces in range(1, int(members[item]) + 1):
-            fits = loads + pieces * load[item] <= room
-            if not fits.any():
-                break
-            more = counts[fits]
-            earned = gains[fits] + pieces * gain[item]
-            for before, price_of_row in paid[item]:
-                held = more[:, before].sum(axis=1)
-                earned -= price_of_row * ((held + pieces) // 2 - held // 2)
-            more[:, item] = pieces
-            parts_load.append(loads[fits] + pieces * load[item])
-            parts_gain.append(earned)
-            parts.append(more)
-        loads, gains = np.concatenate(parts_load), np.concatenate(parts_gain)
-        rest = np.interp(room - loads + curve.load[item + 1], curve.load, curve.gain)
-        hopeful = gains + rest - curve.gain[item + 1] >= need
-        loads, gains, counts = loads[hopeful], gains[hopeful], np.concatenate(parts)[hopeful]
-        if len(loads) > most:
-            return None
-    return counts
-
-
-def _by_item(rows: RowPrices, classes: Indices) -> list[list[tuple[list[int], float]]]:
-    """For every item the rows that it is in: which items of these come before it, and what the row costs."""
-    position = {int(k): item for item, k in enumerate(classes.tolist())}
-    paid: list[list[tuple[list[int], float]]] = [[] for _ in position]
-    for row, cost in rows.items():
-        items = sorted(position[k] for k in row.classes if k in position)
-        for number, item in enumerate(items):
-            paid[item].append((items[:number], cost))
-    return paid
+def _by_class(rows: RowPrices, classes: Indices) -> RowsOf:
+    """For every class of a group the rows that it is in."""
+    numbers: list[list[int]] = [[] for _ in classes]
+    position = {int(k): place for place, k in enumerate(classes.tolist())}
+    for number, row in enumerate(rows):
+        for k in row.classes:
+            if k in position:
+                numbers[position[k]].append(number)
+    first = np.concatenate([[0], np.cumsum([len(mine) for mine in numbers])])
+    price = np.array(list(rows.values()), dtype=np.float64)
+    return first.astype(np.intp), np.array([n for mine in numbers for n in mine], dtype=np.intp), price

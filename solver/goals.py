@@ -69,6 +69,8 @@ TRUSTED, LONG = 2, Effort(branches=0, pairs=40_000, nodes=1_000, looks=10_000)
 SURE = 3
 # Nodes of the tree over groups in one look, after the first.
 GROUP_NODES = 15
+# Over more facilities than this it decided none at first sight.
+FEW_FACILITIES = 100
 # Where groups leave more pairs than this, HiGHS is not asked beside them unless it has decided goals.
 FEW_PAIRS = 6_000
 # Cuts for known patterns prove nothing, so there are few rounds of them.
@@ -263,6 +265,7 @@ class Goals:
         beside_groups = begun is not None and begun.by_groups is not None and self._trust < TRUSTED
         if (
             len(kept.classes) > (min(effort.pairs, FEW_PAIRS) if beside_groups else effort.pairs)
+            or (effort is QUICK and len(kept.facilities) > FEW_FACILITIES)
             or watch.limit is not None
         ):
             return None, False

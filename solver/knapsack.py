@@ -1,12 +1,13 @@
-"""Knapsacks with whole items, and only those that are worth more than a threshold.
+"""Knapsacks with whole items, and only those that are worth more than a threshold, as machine code.
 
     max Σ_k g_k x_k   s.t.  Σ_k q_k x_k ≤ C,  0 ≤ x_k ≤ m_k whole
 
 Items come sorted by g/q, best first, so the fractional knapsack is read off their running sums. Its value
 minus the threshold is what a better answer may lose, which decides most items beforehand: one whose
 single piece costs more than that to leave out is in, one that costs more to put in is out. What is left is
-decided exactly by OR-Tools' branch and bound, and where that takes long by the list of states (load, gain)
-that no other state beats (Nemhauser and Ullmann).
+decided by branch and bound (Martello and Toth), and where that takes long and has found nothing by the list
+of states (load, gain) that no other state beats (Nemhauser and Ullmann). A search packs a million of these,
+of ten items each: calls of a library's solver took ten times as long as what it did.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ortools.algorithms.python import knapsack_solver
+
+from solver.compiled import compiled
+from solver.enumeration_kernel import at, curve_of, longer
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+# Items looked at by branch and bound, very often where they are alike in gain per load.
+MOST_LOOKS = 10_000
 # States kept while packing; only where more of them are undominated is the packing not exact.
 MOST_STATES = 20_000
 EPSILON = 1e-9
-# Branch and bound counts in whole numbers, and mostly takes less than a millisecond; but where the best and
-# worst of more than FEW items are within ALIKE of one another in gain per load, or there are MANY, it may
-# look at nearly all.
-UNITS, BRANCHING_S, ALIKE, FEW, MANY = 1e9, 0.1, 1e-2, 12, 20
-BRANCH_AND_BOUND = knapsack_solver.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER
+NONE = -np.inf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,155 +40,215 @@ class Packed:
     bound: float
 
 
+def pack(
+    gain: Floats,
+    load: Floats,
+    members: Indices,
+    capacity: float,
+    threshold: float,
+    *,
+    most_looks: int = MOST_LOOKS,
+    most_states: int = MOST_STATES,
+) -> Packed | None:
+    """A packing whose gain exceeds `threshold`; None when there is none.
+
+    Arrays [K], sorted by gain per load, best first, all gains above 0. It is the best, and `bound` its gain,
+    unless branch and bound took more looks than allowed. Only where more than `most_states` states had to be
+    kept then, `counts` may exceed the capacity.
+    """
+    bound, counts = packing_alone(gain, load, members, capacity, threshold, most_looks, most_states)
+    return Packed(counts=counts, gain=float(gain @ counts), bound=bound) if bound > NONE else None
+
+
+@compiled
 def fractional(gain: Floats, load: Floats, members: Indices, capacity: Floats) -> Floats:
     """The value of the knapsack at each capacity if items could be cut; items sorted by gain per load."""
-    demand = np.concatenate([[0.0], np.cumsum(load * members)])
-    return np.interp(capacity, demand, np.concatenate([[0.0], np.cumsum(gain * members)]))
+    loads, gains = curve_of(gain, load, members)
+    return np.array([at(loads, gains, room) for room in capacity])
 
 
-def pack(gain: Floats, load: Floats, members: Indices, capacity: float, threshold: float) -> Packed | None:
-    """The best packing whose gain exceeds `threshold`; None when there is none.
-
-    Arrays [K], sorted by gain per load, best first, all gains above 0. `bound` is above `gain`, and
-    `counts` may exceed the capacity, only where more than MOST_STATES states had to be kept.
-    """
-    capacity *= 1 + EPSILON
-    fits = np.minimum(members, np.floor(capacity / load).astype(np.intp))
-    demand = load * fits
-    filled = np.cumsum(demand)
-    if not len(filled) or filled[-1] <= capacity:
-        total = float(gain @ fits)
-        return Packed(counts=fits, gain=total, bound=total) if total > threshold else None
-    critical = int(np.searchsorted(filled, capacity, side="right"))
-    rate = float(gain[critical] / load[critical])
-    before = float(filled[critical - 1]) if critical else 0.0
-    value = float(gain[:critical] @ fits[:critical]) + (capacity - before) * rate
-    spare = value - threshold
+@compiled
+def packing(
+    gain: Floats,
+    load: Floats,
+    members: Indices,
+    capacity: float,
+    threshold: float,
+    most_looks: int,
+    most_states: int,
+) -> tuple[float, Indices]:
+    """The bound and the counts of `pack`; the bound is −∞ where there is none."""
+    counts = np.zeros_like(members)
+    room = capacity * (1 + EPSILON)
+    fits = np.empty_like(members)
+    for item in range(len(gain)):
+        fits[item] = min(members[item], int(room / load[item]))
+    # The critical item is the first that does not fit whole behind all before it.
+    critical, value, left = 0, 0.0, room
+    while critical < len(gain) and fits[critical] * load[critical] <= left:
+        left -= fits[critical] * load[critical]
+        value += fits[critical] * gain[critical]
+        critical += 1
+    if critical == len(gain):
+        return (value if value > threshold else NONE), fits
+    rate = gain[critical] / load[critical]
+    spare = value + left * rate - threshold
     if spare <= 0:
-        return None
-    margin = gain - load * rate  # ≥ 0 before the critical item, ≤ 0 after it
-    inside = np.flatnonzero(margin > spare)
-    open_items = np.flatnonzero(np.abs(margin) <= spare)
-    counts = np.zeros_like(members)
-    counts[inside] = fits[inside]
-    rest = capacity - float(load[inside] @ fits[inside])
-    if rest < 0:
-        return None
-    sure = float(gain[inside] @ fits[inside])
-    parts = gain[open_items], load[open_items], fits[open_items], rest
-    filled_up = _branch(*parts) or _fill(*parts, threshold - sure)
-    if filled_up is None:
-        return None
-    counts[open_items], open_gain = filled_up
-    if sure + open_gain <= threshold:
-        return None
-    return Packed(counts=counts, gain=float(gain @ counts), bound=sure + open_gain)
+        return NONE, counts
+    # What an item loses by not being as the fractional knapsack has it: above 0 before the critical one.
+    margin = gain - load * rate
+    left, sure = room, 0.0
+    for item in range(len(gain)):
+        if margin[item] > spare:
+            counts[item] = fits[item]
+            left -= fits[item] * load[item]
+            sure += fits[item] * gain[item]
+    if left < 0:
+        return NONE, counts
+    undecided = np.flatnonzero(np.abs(margin) <= spare)
+    items = gain[undecided], load[undecided], fits[undecided]
+    complete, best, chosen = branched(*items, left, threshold - sure, most_looks)
+    bound = best
+    if not complete and best > threshold - sure:
+        loads, gains = curve_of(*items)
+        bound = at(loads, gains, left)
+    elif not complete:
+        bound, chosen = listed(*items, left, threshold - sure, most_states)
+    if bound <= threshold - sure:
+        return NONE, counts
+    counts[undecided] = chosen
+    return sure + bound, counts
 
 
-def _branch(gain: Floats, load: Floats, members: Indices, capacity: float) -> tuple[Indices, float] | None:
-    """The packing that gains most and a bound on its gain; None where this is not the way to find it.
+@compiled
+def packing_alone(
+    gain: Floats,
+    load: Floats,
+    members: Indices,
+    capacity: float,
+    threshold: float,
+    most_looks: int,
+    most_states: int,
+) -> tuple[float, Indices]:
+    """The same, to be called from Python: numba cannot load from disk what machine code calls as well."""
+    return packing(gain, load, members, capacity, threshold, most_looks, most_states)
 
-    Loads are rounded down to whole units and gains up, so what fits still fits and the bound holds.
+
+@compiled
+def branched(
+    gain: Floats, load: Floats, members: Indices, capacity: float, threshold: float, most_looks: int
+) -> tuple[bool, float, Indices]:
+    """What the best packing above the threshold gains, or the threshold, and the packing: depth first.
+
+    False where that takes more looks than allowed.
     """
+    rest_load, rest_gain = curve_of(gain, load, members)
+    best, chosen = threshold, np.zeros_like(members)
     counts = np.zeros_like(members)
-    if not len(gain):
-        return counts, 0.0
-    rate = gain / load
-    if len(gain) > MANY or (len(gain) > FEW and rate.min() > (1 - ALIKE) * rate.max()):
-        return None
-    pieces = _pieces(members)
-    sizes = np.array([number for _, number in pieces], dtype=np.float64)
-    items = np.array([item for item, _ in pieces], dtype=np.intp)
-    piece_load, piece_gain = load[items] * sizes, gain[items] * sizes
-    load_unit, gain_unit = max(capacity, float(piece_load.max())) / UNITS, float(piece_gain.max()) / UNITS
-    solver = knapsack_solver.KnapsackSolver(BRANCH_AND_BOUND, "packing")
-    solver.set_time_limit(BRANCHING_S)
-    weights = np.floor(piece_load / load_unit).astype(np.int64)
-    solver.init(
-        np.ceil(piece_gain / gain_unit).astype(np.int64).tolist(),
-        [weights.tolist()],
-        [int(capacity / load_unit)],
-    )
-    best = solver.solve()
-    if not solver.is_solution_optimal():
-        return None
-    for number, (item, size) in enumerate(pieces):
-        if solver.best_solution_contains(number):
-            counts[item] += size
-    return counts, float(best) * gain_unit
+    item, left, earned = 0, capacity, 0.0
+    looks = 0
+    while looks < most_looks:
+        # Forward: as many of every item as fit, while what is to come could make up for it.
+        while item < len(gain):
+            looks += 1
+            if earned + at(rest_load, rest_gain, left + rest_load[item]) - rest_gain[item] <= best:
+                break
+            counts[item] = min(members[item], int(left / load[item]))
+            left -= counts[item] * load[item]
+            earned += counts[item] * gain[item]
+            item += 1
+        if item == len(gain) and earned > best:
+            best, chosen[:] = earned, counts
+        # Back: one less of the last item there is.
+        item -= 1
+        while item >= 0 and counts[item] == 0:
+            item -= 1
+        if item < 0:
+            return True, best, chosen
+        counts[item] -= 1
+        left += load[item]
+        earned -= gain[item]
+        item += 1
+    return False, best, chosen
 
 
-def _fill(
-    gain: Floats, load: Floats, members: Indices, capacity: float, threshold: float
-) -> tuple[Indices, float] | None:
-    """The packing that gains most, above the threshold: its counts and a bound on its gain, or None.
+@compiled
+def listed(
+    gain: Floats, load: Floats, members: Indices, capacity: float, threshold: float, most_states: int
+) -> tuple[float, Indices]:
+    """What the packing that gains most, above the threshold, gains at most, and the packing; or −∞.
 
-    States (load, gain) that no other beats in both, one piece at a time; a state that cannot exceed the
-    threshold even if the pieces to come could be cut is dropped. Where more than MOST_STATES are left, runs
-    of neighbours become one with the least load and the greatest gain of the run: a bound still, but perhaps
-    no packing any more.
+    States (load, gain) that no other beats in both, one piece at a time: m identical items are 1, 2, 4, …
+    of them at once. A state that cannot exceed the threshold even if the pieces to come could be cut is
+    dropped. Where more than so many states are left, runs of neighbours become one with the least load and
+    the greatest gain of the run: a bound still, but perhaps no packing any more.
     """
-    pieces = _pieces(members)
-    sizes = np.array([number for _, number in pieces], dtype=np.float64)
-    items = np.array([item for item, _ in pieces], dtype=np.intp)
-    piece_load, piece_gain = load[items] * sizes, gain[items] * sizes
-    # What all pieces earn if cut, as a function of capacity; the pieces still to come are its tail.
-    curve_load = np.concatenate([[0.0], np.cumsum(piece_load)])
-    curve_gain = np.concatenate([[0.0], np.cumsum(piece_gain)])
-    # What first fit earns is worth keeping too, so the threshold stays a little below it.
-    first = _first_fit(piece_gain, piece_load, capacity)
-    threshold = max(threshold, first - EPSILON * (1 + first))
-    loads, gains = np.zeros(1), np.zeros(1)
-    steps: list[tuple[Indices, NDArray[np.bool_]]] = []
-    for row in range(len(pieces)):
-        fitting = int(np.searchsorted(loads, capacity - piece_load[row], side="right"))
-        all_loads = np.concatenate([loads, loads[:fitting] + piece_load[row]])
-        all_gains = np.concatenate([gains, gains[:fitting] + piece_gain[row]])
-        spare = (
-            np.interp(capacity - all_loads + curve_load[row + 1], curve_load, curve_gain)
-            - curve_gain[row + 1]
-        )
-        hopeful = np.flatnonzero(all_gains + spare > threshold)
-        if not len(hopeful):
-            return None
-        order = hopeful[np.argsort(all_loads[hopeful], kind="stable")]
-        gains = all_gains[order]
-        highest = np.maximum.accumulate(gains)
-        undominated = np.concatenate([[True], gains[1:] > highest[:-1]])
-        order = order[undominated]
-        loads, gains = all_loads[order], all_gains[order]
-        if len(order) > MOST_STATES:
-            run = np.linspace(0, len(order), MOST_STATES // 2 + 1).astype(np.intp)
-            loads, gains, order = loads[run[:-1]], gains[run[1:] - 1], order[run[1:] - 1]
-        before = len(all_loads) - fitting
-        steps.append((np.where(order < before, order, order - before), order >= before))
+    rest_load, rest_gain = curve_of(gain, load, members)
+    # All states that there were: the one before, and how many of which item came in.
+    before, came, of = np.empty(1024, dtype=np.intp), np.empty(1024, dtype=np.intp), np.empty(1024, np.intp)
+    kept = 0
+    loads, gains, names = np.zeros(1), np.zeros(1), np.full(1, -1, dtype=np.intp)
+    for item in range(len(gain)):
+        pieces, taken = 1, 0
+        while taken < members[item]:
+            pieces = min(pieces, members[item] - taken)
+            taken += pieces
+            more_load, more_gain = pieces * load[item], pieces * gain[item]
+            to_come = members[item] - taken
+            new_loads, new_gains = np.empty(2 * len(loads)), np.empty(2 * len(loads))
+            new_names = np.empty(2 * len(loads), dtype=np.intp)
+            size, here, there, highest = 0, 0, 0, NONE
+            # Loads rise, so what is left for the items to come falls, and so does its place on their curve.
+            place = len(gain)
+            while here < len(loads) or there < len(loads):
+                shifted = here == len(loads) or (
+                    there < len(loads) and loads[there] + more_load < loads[here]
+                )
+                if shifted:
+                    a_load, a_gain, name = loads[there] + more_load, gains[there] + more_gain, names[there]
+                    there += 1
+                    if a_load > capacity:
+                        there = len(loads)
+                        continue
+                else:
+                    a_load, a_gain, name = loads[here], gains[here], names[here]
+                    here += 1
+                if a_gain <= highest:
+                    continue
+                # Of this item so many are to come, and all items behind it.
+                left = capacity - a_load
+                rest = min(left, to_come * load[item])
+                could = a_gain + rest * gain[item] / load[item] - rest_gain[item + 1]
+                left += rest_load[item + 1] - rest
+                while place > item + 1 and rest_load[place - 1] >= left:
+                    place -= 1
+                if rest_load[place] <= left:
+                    could += rest_gain[place]
+                else:
+                    rate = gain[place - 1] / load[place - 1]
+                    could += rest_gain[place - 1] + (left - rest_load[place - 1]) * rate
+                if could <= threshold:
+                    continue
+                highest = a_gain
+                if shifted:
+                    before, came, of = longer(before, kept), longer(came, kept), longer(of, kept)
+                    before[kept], came[kept], of[kept] = name, pieces, item
+                    name = kept
+                    kept += 1
+                new_loads[size], new_gains[size], new_names[size] = a_load, a_gain, name
+                size += 1
+            if size == 0:
+                return NONE, np.zeros_like(members)
+            if size > most_states:
+                run = np.linspace(0, size, most_states // 2 + 1).astype(np.intp)
+                new_loads, new_gains = new_loads[run[:-1]], new_gains[run[1:] - 1]
+                new_names = new_names[run[1:] - 1]
+                size = len(new_loads)
+            loads, gains, names = new_loads[:size], new_gains[:size], new_names[:size]
+            pieces *= 2
     counts = np.zeros_like(members)
-    at = len(gains) - 1
-    for row in range(len(pieces) - 1, -1, -1):
-        parent, taken = steps[row]
-        if taken[at]:
-            counts[items[row]] += pieces[row][1]
-        at = int(parent[at])
-    return counts, float(gains[-1])
-
-
-def _first_fit(gain: Floats, load: Floats, capacity: float) -> float:
-    """What pieces earn when each is taken that still fits, in the order given."""
-    earned = 0.0
-    for piece_gain, piece_load in zip(gain.tolist(), load.tolist(), strict=True):
-        if piece_load <= capacity:
-            capacity -= piece_load
-            earned += piece_gain
-    return earned
-
-
-def _pieces(members: Indices) -> list[tuple[int, int]]:
-    """m identical items as 1, 2, 4, … of them at once: (item, number) of each piece."""
-    pieces: list[tuple[int, int]] = []
-    for item, number in enumerate(members.tolist()):
-        size, left = 1, number
-        while left > 0:
-            pieces.append((item, min(size, left)))
-            left -= size
-            size *= 2
-    return pieces
+    name = names[-1]
+    while name >= 0:
+        counts[of[name]] += came[name]
+        name = before[name]
+    return gains[-1], counts

@@ -1,4 +1,4 @@
-"""Better answers to 5.2 by solving small parts of it again, exactly.
+"""Better answers to 5.2 by solving small parts of it again.
 
 A *part* is some patterns of the answer. The fragments they serve are a program of their own, smaller and of
 the same kind, and prices π that prove a bound for all fragments prove Σ π_k over the part's fragments for the
@@ -7,6 +7,11 @@ part: fewer fragments only take choices away from the knapsacks. So the *slack* 
     cost_P − Σ_k π_k x_kP,
 
 is the most that can be saved on it, and the sum over a part the most that a better choice can save there.
+
+A part is solved exactly, which takes a second or more, or in some hundredths of one by rounding its
+relaxation (`solver.diving`). Prices are few, so very many answers cost the same: one that costs as much as
+the answer at hand takes its place, and what could not be made better there often can be elsewhere (Pisinger
+and Ropke, *Large neighborhood search*, 2010).
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from solver.diving import dive
-from solver.facilities import ALONE, Facilities, Floats, Group, Indices, Pattern, settle, total_cost
+from solver.facilities import ALONE, Facilities, Floats, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Effort, Goals
 from solver.outcome import Watch
@@ -38,6 +43,8 @@ COMBINING = Effort(branches=0, nodes=50, looks=50)
 # Where an instance holds few fragments, choosing among all patterns of a part goes further; and dives do.
 HEAVY_EFFORT = Effort(branches=0, patterns=20_000, pairs=1_500, nodes=100, looks=100)
 DIVES = 2
+# Fragments of a part that is rounded, one of these drawn each time; and so many parts before one is solved.
+ROUNDED, ROUNDED_BEFORE = (25, 40, 60, 90, 120), 12
 
 
 class Neighbourhoods:
@@ -58,6 +65,7 @@ class Neighbourhoods:
         self.threads, self.seed = threads, seed
         self._rng = np.random.default_rng(seed)
         self._size, self._gain = float(FRAGMENTS), GAIN
+        self._here: list[Pattern] | None = None
 
     @property
     def worth(self) -> Floats:
@@ -65,40 +73,63 @@ class Neighbourhoods:
         return self.ascent.worth
 
     def improve(self, answer: list[Pattern], tries: int) -> list[Pattern]:
-        """The best answer found from `answer`, never dearer; ends after so many failures in a row."""
-        failed = 0
+        """The best answer found from `answer`, never dearer; ends after so many failures in a row.
+
+        Where `answer` is no cheaper than the last one returned, it goes on from that.
+        """
+        failed, here = 0, self._here
+        if here is None or total_cost(answer) < total_cost(here):
+            here = answer
         self.watch.update(phase="improving")
         while failed < tries and not self.watch.over:
-            better = self.solve_again(answer, self._pick(answer))
-            failed = failed + 1 if better is None else 0
-            answer = better or answer
-        return answer
+            before = total_cost(here)
+            for _ in range(ROUNDED_BEFORE):
+                here = self.round_again(here)
+            if not self.watch.over:
+                here = self.solve_again(here, self._pick(here, self._size, self._gain)) or here
+            failed = 0 if total_cost(here) < before else failed + 1
+        self._here = here
+        return here
 
-    def solve_again(self, answer: list[Pattern], part: list[int]) -> list[Pattern] | None:
+    def round_again(self, answer: list[Pattern]) -> list[Pattern]:
+        """An answer that is no dearer and may differ in a part that is drawn."""
+        if self.watch.over:
+            return answer
+        taken = set(self._pick(answer, float(self._rng.choice(ROUNDED))))
+        freed = [answer[number] for number in taken]
+        part = _Part(self.program, freed)
+        known = part.inside([*freed, *self.ascent.patterns])
+        ascent = PackedAscent(
+            part.program, Bound(value=0.0, worth=self.worth[part.classes]), known, self.step
+        )
+        found = dive(part.program, ascent, _part_watch(self.watch), self._rng)
+        self.watch.update()
+        found = found and settle(part.program, found)
+        if found is None or total_cost(found) > total_cost(freed) * (1 + 1e-9):
+            return answer
+        rest = [pattern for number, pattern in enumerate(answer) if number not in taken]
+        other = settle(self.program, [*rest, *part.outside(found)])
+        for pattern in other:
+            self.ascent.add(pattern)
+        self.watch.update(objective=total_cost(other))
+        return other
+
+    def solve_again(self, answer: list[Pattern], taken: list[int]) -> list[Pattern] | None:
         """A cheaper answer that differs in the patterns of these numbers alone; None when there is none."""
-        freed = [answer[number] for number in part]
+        freed = [answer[number] for number in taken]
         goal = below(total_cost(freed), self.step)
-        members = np.zeros(len(self.program), dtype=np.intp)
-        for pattern in freed:
-            members[list(pattern.classes)] += pattern.counts
-        if round_up(float(self.worth @ members), self.step) > goal * (1 + 1e-9):
+        part = _Part(self.program, freed)
+        value = float(self.worth[part.classes] @ part.program.members)
+        if round_up(value, self.step) > goal * (1 + 1e-9):
             self._resize(LARGER)  # nothing to gain here
             return None
-        program, classes, groups = _part(self.program, members)
-        group_number = {number: position for position, number in enumerate(groups)}
-        class_number = {int(k): position for position, k in enumerate(classes)}
-        known = [pattern for pattern in self.ascent.patterns if _within(pattern, members)]
-        start = [_renumbered(pattern, group_number, class_number) for pattern in (*freed, *known)]
-        bound = Bound(value=float(self.worth @ members), worth=self.worth[classes])
-        found = self._solve_part(program, bound, start, goal)
+        known = part.inside([*freed, *self.ascent.patterns])
+        bound = Bound(value=value, worth=self.worth[part.classes])
+        found = self._solve_part(part.program, bound, known, goal)
         if found is None:
             return None
-        groups_back, classes_back = dict(enumerate(groups)), dict(enumerate(classes.tolist()))
-        chosen = set(part)
-        rest = [pattern for number, pattern in enumerate(answer) if number not in chosen]
-        better = settle(
-            self.program, [*rest, *(_renumbered(pattern, groups_back, classes_back) for pattern in found)]
-        )
+        rest = [pattern for number, pattern in enumerate(answer) if number not in taken]
+        better = settle(self.program, [*rest, *part.outside(found)])
         self.watch.update(objective=total_cost(better))
         return better if total_cost(better) < total_cost(answer) else None
 
@@ -165,8 +196,8 @@ class Neighbourhoods:
         self._size = min(max(FEWEST, self._size * factor), LARGEST * float(self.program.members.sum()))
         self._gain = min(max(1.0, self._gain * factor), MOST_GAIN)
 
-    def _pick(self, answer: list[Pattern]) -> list[int]:
-        """Numbers of patterns that serve about `_size` fragments, more until their slack is worth it.
+    def _pick(self, answer: list[Pattern], size: float, gain: float = 0.0) -> list[int]:
+        """Numbers of patterns that serve about `size` fragments, more until their slack is `gain` steps.
 
         One is drawn by its slack. The others are near it (classes are sorted by start, so near classes can
         share), or have slack too, or are any: what is missing for a better answer may be anywhere.
@@ -183,13 +214,13 @@ class Neighbourhoods:
             key = rng.uniform(0.0, 1.0, len(answer)) / (weight if way == 1 else 1.0)
         key[centre] = -1.0
         largest = LARGEST * float(self.program.members.sum())
-        part, served, gain = [], 0, 0.0
+        part, served, slack_of_part = [], 0, 0.0
         for number in np.argsort(key).tolist():
-            if served >= largest or (served >= self._size and (self.heavy or gain >= self._gain * self.step)):
+            if served >= largest or (served >= size and (self.heavy or slack_of_part >= gain * self.step)):
                 break
             part.append(number)
             served += sum(answer[number].counts)
-            gain += float(slack[number])
+            slack_of_part += float(slack[number])
         return sorted(part)
 
 
@@ -198,45 +229,57 @@ def _part_watch(watch: Watch) -> Watch:
     return Watch(time_limit_s=watch.remaining_s, should_stop=lambda: watch.limit is not None)
 
 
-def _within(pattern: Pattern, members: Indices) -> bool:
-    return pattern.group != ALONE and all(
-        members[k] >= count for k, count in zip(pattern.classes, pattern.counts, strict=True)
-    )
-
-
 def _slack(pattern: Pattern, worth: Floats) -> float:
     return pattern.cost - float(worth[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
 
 
-def _part(program: Facilities, members: Indices) -> tuple[Facilities, Indices, list[int]]:
-    """The program of these members alone, and the numbers its classes and groups have in the whole."""
-    classes = np.flatnonzero(members)
-    groups, numbers = [], []
-    for number, group in enumerate(program.groups):
-        columns = np.flatnonzero(members[group.classes])
-        if len(columns):
-            inside = np.searchsorted(classes, group.classes[columns])
-            groups.append(
-                Group(
-                    price=group.price,
-                    capacity=group.capacity,
-                    classes=inside,
-                    joining=group.joining[:, columns],
-                )
-            )
-            numbers.append(number)
-    part = Facilities(
-        load=program.load[classes],
-        members=members[classes],
-        alone=program.alone[classes],
-        groups=tuple(groups),
-    )
-    return part, classes, numbers
+class _Part:
+    """What the fragments of some patterns are to the whole: a program of their own, `program`.
+
+    `classes` are the numbers that its classes have in the whole.
+    """
+
+    def __init__(self, whole: Facilities, patterns: list[Pattern]) -> None:
+        self._members = members = np.zeros(len(whole), dtype=np.intp)
+        for pattern in patterns:
+            members[list(pattern.classes)] += pattern.counts
+        self.classes = classes = np.flatnonzero(members)
+        groups, self._groups = [], []
+        for number, group in enumerate(whole.groups):
+            columns = np.flatnonzero(members[group.classes])
+            if len(columns):
+                inside = np.searchsorted(classes, group.classes[columns])
+                joining = group.joining[:, columns]
+                groups.append(replace(group, classes=inside, joining=joining))
+                self._groups.append(number)
+        self.program = Facilities(
+            load=whole.load[classes],
+            members=members[classes],
+            alone=whole.alone[classes],
+            groups=tuple(groups),
+        )
+
+    def inside(self, patterns: list[Pattern]) -> list[Pattern]:
+        """Those patterns of the whole that serve none but these fragments, as patterns of the part."""
+        groups = {ALONE: ALONE} | {number: position for position, number in enumerate(self._groups)}
+        classes = {int(k): position for position, k in enumerate(self.classes)}
+        here = self._members.tolist()
+        return [
+            _renumbered(pattern, groups, classes)
+            for pattern in patterns
+            if all(here[k] >= count for k, count in zip(pattern.classes, pattern.counts, strict=True))
+        ]
+
+    def outside(self, patterns: list[Pattern]) -> list[Pattern]:
+        """Patterns of the part as patterns of the whole."""
+        groups = {ALONE: ALONE} | dict(enumerate(self._groups))
+        classes = dict(enumerate(self.classes.tolist()))
+        return [_renumbered(pattern, groups, classes) for pattern in patterns]
 
 
 def _renumbered(pattern: Pattern, groups: dict[int, int], classes: dict[int, int]) -> Pattern:
     return replace(
         pattern,
-        group=groups.get(pattern.group, pattern.group),
+        group=groups[pattern.group],
         classes=tuple(classes[k] for k in pattern.classes),
     )

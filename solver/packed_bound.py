@@ -23,25 +23,20 @@ import numpy as np
 from solver.covering import Covering
 from solver.enumeration import patterns_within
 from solver.facilities import (
-    EPSILON,
     Facilities,
     Floats,
-    Group,
     Indices,
     Pattern,
     alone_pattern,
     make_pattern,
 )
-from solver.fractional_bound import NEGLIGIBLE, Bound, Earnings, Knapsacks
-from solver.knapsack import fractional, pack
+from solver.fractional_bound import NEGLIGIBLE, Bound
 from solver.outcome import Watch
-from solver.packed_lately import Candidate, PackedLately
-from solver.steps import common_step, round_down, round_up
+from solver.packed_kernel import MOST_INSTANCES, packings_of
+from solver.steps import common_step, round_up
 from solver.subset_rows import SubsetRow
-from solver.sums import Duals, Limits, Row, Sum, allowed_duals, at_prices, proven, scaled
+from solver.sums import Duals, Limits, Row, Sum, allowed_duals, at_prices, earned_of_rows, proven, scaled
 
-# More instances than this are not packed item by item; what they could earn is bounded by fractions.
-MOST_INSTANCES = 40
 SMOOTHINGS = (0.8, 0.4, 0.0)
 # How near the bound has to come to the relaxation's optimum: the last bit costs many rounds.
 CLOSE = 5e-5
@@ -63,8 +58,7 @@ class PackedAscent:
         self.step = step
         self.value, self.worth = bound.value, bound.worth
         self.covering = Covering(program.members)
-        self.knapsacks = Knapsacks(program)
-        self._packed_lately = PackedLately(program)
+        self._packings = packings_of(program)
         self._first = True
         self._load_step = common_step(program.load)
         self.patterns: list[Pattern] = []
@@ -118,8 +112,7 @@ class PackedAscent:
     def restrict(self, members: Indices) -> None:
         """From here on only so many of each class are to be served; what was proven before is forgotten."""
         self.program = replace(self.program, members=members.copy())
-        self.knapsacks = Knapsacks(self.program)
-        self._packed_lately = PackedLately(self.program)
+        self._packings = packings_of(self.program)
         self.covering.set_demand(members)
         self.value = 0.0
 
@@ -203,30 +196,28 @@ class PackedAscent:
         if any(isinstance(row, SubsetRow) for row in duals):
             return self._price_rows(program, probe, target, duals, target_duals, watch)
         excess = max(1.0, float((probe / program.alone).max()))
-        candidates: list[Candidate] = []
-        for number, rough in self.knapsacks.promising(program, probe):
-            ratio = rough.value / program.groups[number].price[rough.facilities]
-            candidates.extend(
-                (float(ratio[row]), number, rough, int(row)) for row in np.flatnonzero(ratio > 1 + EPSILON)
-            )
-        candidates = self._packed_lately.may_pay(program, probe, candidates)
-        candidates.sort(key=lambda candidate: -candidate[0])
+        ratios = [
+            packing.promising(group, probe)
+            for packing, group in zip(self._packings, program.groups, strict=True)
+        ]
+        many = sum(int(np.count_nonzero(ratio)) for ratio in ratios)
+        of_all = everything or many <= SOME
+        least = 0.0 if of_all else float(np.partition(np.concatenate(ratios), -SOME)[-SOME])
+        sizes = MOST_INSTANCES if everything else SOME_SIZES
+        at_target = at_prices(self.program, target_duals)
         added = False
-        for _, number, rough, row in candidates if everything else candidates[:SOME]:
+        for packing, group, dear, ratio in zip(
+            self._packings, program.groups, at_target.groups, ratios, strict=True
+        ):
             if watch.limit is not None:
                 return added
-            sizes = MOST_INSTANCES if everything else SOME_SIZES
-            earned, patterns = self._pack(program, number, probe, rough, row, sizes)
-            self._packed_lately.note(program, number, int(rough.facilities[row]), probe, earned)
-            excess = max(excess, earned)
-            for pattern in patterns:
-                worth = float(target[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
-                worth += sum(
-                    dual * sum_.of(self.program, pattern) for sum_, dual in target_duals.items() if dual
-                )
-                if pattern.cost - worth < -NEGLIGIBLE * pattern.cost:
+            among = np.flatnonzero(ratio > 0 if of_all else ratio >= least)
+            if len(among):
+                earned, packings = packing.packed(group, probe, among, sizes, self._load_step)
+                excess = max(excess, earned)
+                for pattern in packing.paying(self.program, dear, target, packings):
                     added |= self.add(pattern)
-        if everything or len(candidates) <= SOME:
+        if of_all:
             value = proven(program.members, probe, excess, duals, self.limits)
             if value > self.value:
                 self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
@@ -253,10 +244,7 @@ class PackedAscent:
             if short > MOST_SHORT * float(probe.max()):
                 self.too_many = True
                 return False
-        paid, counts = np.zeros(len(found)), found.counts.tocsr()
-        for row, price in rows.items():
-            paid += price * row.of_all(counts)
-        earned = found.counts.T @ probe - paid
+        earned = found.cost - found.reduced
         # Where a limit pays a pattern more than it costs, no factor makes up for what it earns on top.
         if not short and (found.cost > 0).all():
             excess = max(
@@ -265,64 +253,13 @@ class PackedAscent:
             value = proven(self.program.members, probe, excess, duals, self.limits)
             if value > self.value:
                 self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
+        at_target = found.counts.T @ target + earned_of_rows(self.program, target_duals, found)
         added = 0
-        for number in np.argsort(found.cost - earned, kind="stable").tolist():
+        for number in np.argsort(found.reduced, kind="stable").tolist():
             pattern = found.pattern(self.program, number)
-            worth = float(target[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
-            worth += sum(dual * row.of(self.program, pattern) for row, dual in target_duals.items() if dual)
-            if pattern.cost - worth < -NEGLIGIBLE * pattern.cost:
+            if pattern.cost - at_target[number] < -NEGLIGIBLE * pattern.cost:
                 added += self.add(pattern)
             if added >= MOST_ADDED:
                 break
         self.too_many = self.too_many or (short > 0 and not len(found))
         return added > 0
-
-    def _pack(
-        self, program: Facilities, number: int, probe: Floats, rough: Earnings, row: int, sizes: int
-    ) -> tuple[float, list[Pattern]]:
-        """The largest V_e(n) / (n s_e) that cannot be ruled out, and what pays, of so many sizes n."""
-        group, facility = program.groups[number], int(rough.facilities[row])
-        order = rough.order[row]
-        classes = group.classes[order]
-        gain = probe[classes] - group.joining[facility, order]
-        useful = int((gain > 0).sum())
-        classes, gain = classes[:useful], gain[:useful]
-        load, members = program.load[classes], program.members[classes]
-        price, capacity = float(group.price[facility]), float(group.capacity[facility])
-        number_of = np.arange(1.0, MOST_INSTANCES + 2)
-        # What n instances could earn if fragments could be cut falls, divided by n, as n grows; and what fits
-        # into them is a multiple of the load step.
-        loose = fractional(gain, load, members, number_of * capacity) / (number_of * price)
-        room = round_down(number_of * capacity * (1 + EPSILON), self._load_step)
-        tight = fractional(gain, load, members, room) / (number_of * price)
-        ratio, patterns = 1.0, []
-        over = np.flatnonzero(tight[:-1] > 1 + EPSILON)
-        if len(over) > sizes:
-            over = over[np.argsort(-tight[over], kind="stable")]
-            ratio = float(tight[over[sizes]])
-        for instances in (over[:sizes] + 1).tolist():
-            best = pack(gain, load, members, float(room[instances - 1]), instances * price)
-            if best is not None:
-                ratio = max(ratio, best.bound / (instances * price))
-                counts = {int(k): int(n) for k, n in zip(classes, best.counts, strict=True) if n}
-                patterns.append(make_pattern(self.program, number, facility, counts))
-        if loose[-1] > 1 + EPSILON:
-            ratio = max(ratio, float(loose[-1]))
-            patterns.extend(self._large(number, group, facility, gain, load, classes, members))
-        return ratio, patterns
-
-    def _large(
-        self,
-        number: int,
-        group: Group,
-        facility: int,
-        gain: Floats,
-        load: Floats,
-        classes: np.ndarray,
-        members: np.ndarray,
-    ) -> list[Pattern]:
-        """Everything that pays when instances are bought in fractions, in one pattern of many instances."""
-        rate = float(group.price[facility] / group.capacity[facility])
-        paying = gain > load * rate
-        counts = {int(k): int(n) for k, n in zip(classes[paying], members[paying], strict=True) if n}
-        return [make_pattern(self.program, number, facility, counts)] if counts else []

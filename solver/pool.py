@@ -20,7 +20,7 @@ from solver.enumeration import Enumerated
 from solver.facilities import Facilities, Floats, Indices, Pattern
 from solver.highs import integer_search, quiet
 from solver.outcome import Watch
-from solver.subset_rows import SubsetRow, broken_rows
+from solver.subset_rows import SubsetRow, all_of, broken_rows
 
 # Patterns with which the integer search begins at once, and the most it is ever given.
 FEW, MOST = 6_000, 40_000
@@ -38,7 +38,8 @@ class Pool:
         self.program, self.patterns, self.goal = program, patterns, goal
         self._rows = patterns.counts.tocsr()
         self._cuts: list[SubsetRow] = []
-        self._coefficients: list[Floats] = []
+        # [cuts, N]: ⌊½ Σ_{k∈S} x_kP⌋ for every pattern.
+        self.coefficients = sparse.csr_matrix((0, len(patterns)))
         self._add(rows)
 
     def solve(
@@ -64,10 +65,6 @@ class Pool:
             return None, False
         return self._search(watch, threads, seed, nodes, looks)
 
-    def coefficients(self, cut: int) -> Floats:
-        """⌊½ Σ_{k∈S} x_kP⌋ for every pattern."""
-        return self._coefficients[cut]
-
     @property
     def cuts(self) -> int:
         return len(self._cuts)
@@ -81,7 +78,7 @@ class Pool:
         if len(kept) < len(self.patterns):
             self.patterns = self.patterns.keep(kept)
             self._rows = self.patterns.counts.tocsr()
-            self._coefficients = [values[kept] for values in self._coefficients]
+            self.coefficients = self.coefficients[:, kept]
 
     def _cut(self) -> bool:
         """Add the subset rows that the last relaxation breaks most."""
@@ -97,21 +94,20 @@ class Pool:
         return bool(broken)
 
     def _add(self, rows: Iterable[SubsetRow]) -> None:
-        for row in rows:
-            self._cuts.append(row)
-            self._coefficients.append(row.of_all(self._rows))
+        more = list(rows)
+        self._cuts.extend(more)
+        self.coefficients = sparse.vstack([self.coefficients, all_of(more, self.patterns.counts)]).tocsr()
 
     def _search(
         self, watch: Watch, threads: int, seed: int, nodes: int, looks: int
     ) -> tuple[list[Pattern] | None, bool]:
         members = self.program.members.astype(np.float64)
-        cuts = [sparse.csr_matrix(values) for values in self._coefficients]
         found = integer_search(
             cost=self.patterns.cost,
             upper=np.full(len(self.patterns), float(members.max())),
-            rows=sparse.vstack([self._rows, *cuts]).tocsr(),
-            row_lower=np.concatenate([members, np.full(len(cuts), -highspy.kHighsInf)]),
-            row_upper=np.concatenate([members, [self.limit(cut) for cut in range(len(cuts))]]),
+            rows=sparse.vstack([self._rows, self.coefficients]).tocsr(),
+            row_lower=np.concatenate([members, np.full(self.cuts, -highspy.kHighsInf)]),
+            row_upper=np.concatenate([members, [self.limit(cut) for cut in range(self.cuts)]]),
             integer=np.ones(len(self.patterns), dtype=bool),
             start=None,
             cutoff=self.goal,
@@ -138,7 +134,6 @@ class _Relaxation:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._transposed = pool.patterns.counts.T.tocsr()
         self._added = np.zeros(len(pool.patterns), dtype=bool)
         self._numbers: list[int] = []
         members = pool.program.members.astype(np.float64)
@@ -154,11 +149,8 @@ class _Relaxation:
             self._highs.addCol(
                 2 * pool.goal, 0.0, highspy.kHighsInf, 1, np.array([row], np.int32), np.ones(1)
             )
-        self._coefficients = (
-            np.stack([pool.coefficients(cut) for cut in range(pool.cuts)])
-            if pool.cuts
-            else np.zeros((0, len(pool.patterns)))
-        )
+        self._columns = sparse.vstack([pool.patterns.counts, pool.coefficients]).tocsc()
+        self._transposed = self._columns.T.tocsr()
 
     def solve(self, watch: Watch) -> tuple[float, Floats, Floats] | None:
         """The optimum, every pattern's reduced cost and use ([N]); None when the watch said stop."""
@@ -168,9 +160,7 @@ class _Relaxation:
             self._highs.run()
             solution = self._highs.getSolution()
             dual = np.array(solution.row_dual)
-            reduced = (
-                pool.patterns.cost - self._transposed @ dual[:classes] - self._coefficients.T @ dual[classes:]
-            )
+            reduced = pool.patterns.cost - self._transposed @ dual
             watch.update()
             if watch.limit is not None:
                 return None
@@ -183,14 +173,16 @@ class _Relaxation:
             self._add(paying[np.argsort(reduced[paying])[:COLUMNS]])
 
     def _add(self, numbers: Indices) -> None:
-        pool, classes = self._pool, len(self._pool.program)
-        counts = pool.patterns.counts
-        for number in numbers.tolist():
-            first, last = counts.indptr[number : number + 2]
-            cuts = np.flatnonzero(self._coefficients[:, number])
-            rows = np.concatenate([counts.indices[first:last], classes + cuts]).astype(np.int32)
-            values = np.concatenate([counts.data[first:last], self._coefficients[cuts, number]])
-            cost = float(pool.patterns.cost[number])
-            self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(rows), rows, values)
-            self._numbers.append(number)
+        columns, many = self._columns[:, numbers], len(numbers)
+        self._highs.addCols(
+            many,
+            self._pool.patterns.cost[numbers],
+            np.zeros(many),
+            np.full(many, highspy.kHighsInf),
+            columns.nnz,
+            columns.indptr[:-1].astype(np.int32),
+            columns.indices.astype(np.int32),
+            columns.data,
+        )
+        self._numbers.extend(numbers.tolist())
         self._added[numbers] = True

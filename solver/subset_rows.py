@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from solver.facilities import Facilities, Floats, Indices, Pattern
+from solver.facilities import Facilities, Indices, Pattern
 
 VIOLATION = 0.05
 
@@ -37,14 +37,22 @@ class SubsetRow:
                 held += pattern.counts[pattern.classes.index(k)]
         return float(held // 2)
 
-    def of_all(self, counts: sparse.csc_matrix | sparse.csr_matrix) -> Floats:
-        """The same for all patterns of a table [K, N]."""
-        held: Floats = np.asarray(counts[list(self.classes)].sum(axis=0)).ravel()
-        return np.floor(held / 2 + 1e-9)
-
     def limit(self, members: Indices) -> float:
         """What it is in an answer at most."""
         return float(members[list(self.classes)].sum() // 2)
+
+
+def all_of(rows: Sequence[SubsetRow], counts: sparse.csc_matrix) -> sparse.csr_matrix:
+    """[rows, N]: what each of the patterns of a table [K, N], used once, adds to each of these rows."""
+    classes = np.array([row.classes for row in rows], dtype=np.intp).reshape(-1, 3)
+    number = np.repeat(np.arange(len(rows)), 3)
+    holds = sparse.csr_matrix(
+        (np.ones(classes.size), (number, classes.ravel())), shape=(len(rows), counts.shape[0])
+    )
+    held: sparse.csr_matrix = (holds @ counts).tocsr()
+    held.data = np.floor(held.data / 2 + 1e-9)
+    held.eliminate_zeros()
+    return held
 
 
 def broken_rows(

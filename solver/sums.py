@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from solver.enumeration import Enumerated
 from solver.facilities import Facilities, Floats, Indices, Pattern
-from solver.subset_rows import SubsetRow
+from solver.subset_rows import SubsetRow, all_of
 
 # The least an instance costs at changed prices. Nothing in exact arithmetic; divisions are easier without 0.
 LEAST_PRICE = 1e-9
@@ -48,6 +49,14 @@ class Sum:
             if k == self.member:
                 return float(count)
         return 0.0
+
+    def all_of(self, program: Facilities, patterns: Enumerated) -> Floats:
+        """The same for all of these patterns, [N]."""
+        inside = patterns.group == self.group
+        inside[inside] = self.facilities(program)[patterns.facility[inside]]
+        if self.member is None:
+            return np.where(inside, patterns.instances, 0.0)
+        return np.where(inside, patterns.counts[[self.member]].toarray()[0], 0.0)
 
     def facilities(self, program: Facilities) -> NDArray[np.bool_]:
         """Which facilities of the group are in E, [E]."""
@@ -143,3 +152,14 @@ def scaled(duals: Duals, excess: float) -> dict[Row, float]:
 
 def _is_earned(row: Row, dual: float) -> bool:
     return isinstance(row, SubsetRow) or (row.member is not None and dual > 0)
+
+
+def earned_of_rows(program: Facilities, duals: Duals, patterns: Enumerated) -> Floats:
+    """What these patterns, each used once, earn by all rows, [N]."""
+    earned = np.zeros(len(patterns))
+    for sum_, dual in duals.items():
+        if dual and isinstance(sum_, Sum):
+            earned += dual * sum_.all_of(program, patterns)
+    subsets = {row: dual for row, dual in duals.items() if dual and isinstance(row, SubsetRow)}
+    prices = np.array(list(subsets.values()))
+    return earned + all_of(list(subsets), patterns.counts).T @ prices if subsets else earned

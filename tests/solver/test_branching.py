@@ -77,7 +77,7 @@ def test_what_is_left_out_is_in_no_answer_of_at_most_the_goal(seed: int) -> None
     for pattern in known:
         assert reduction.whole(pattern).cost == pytest.approx(pattern.cost)
         assert reduction.reduced(reduction.whole(pattern)) == pattern
-    tree = Tree(reduction.program, bound, known, optimum, STEP)
+    tree = Tree(reduction.program, bound, known, optimum * (1 + 1e-9), STEP)
     answer = tree.search(10_000, Watch())
     assert answer is not None
     assert sum(reduction.whole(pattern).cost for pattern in answer) == pytest.approx(optimum)

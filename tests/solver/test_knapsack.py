@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver import knapsack
-from solver.knapsack import fractional, pack
+from solver.knapsack import MOST_LOOKS, fractional, pack
 from tests.solver.brute import best_packing
 
 items = st.lists(
@@ -27,18 +27,23 @@ def _arrays(chosen: list[tuple[float, float, int]]) -> tuple[np.ndarray, np.ndar
     return gain, load, members.astype(np.intp)
 
 
+@pytest.mark.parametrize("most_looks", [0, 3, MOST_LOOKS])
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(chosen=items, capacity=st.floats(0.5, 120.0), part=st.floats(0.0, 1.2))
 def test_the_best_packing_above_the_threshold_is_found(
-    chosen: list[tuple[float, float, int]], capacity: float, part: float
+    most_looks: int, chosen: list[tuple[float, float, int]], capacity: float, part: float
 ) -> None:
     gain, load, members = _arrays(chosen)
     best = best_packing(gain.tolist(), load.tolist(), members.tolist(), capacity)
     threshold = best * part
-    found = pack(gain, load, members, capacity, threshold)
+    found = pack(gain, load, members, capacity, threshold, most_looks=most_looks)
     if best > threshold * (1 + 1e-6):
         assert found is not None
-        assert abs(found.gain - best) <= 1e-6 * best
+        assert best <= found.bound * (1 + 1e-6)
+        if most_looks in (0, MOST_LOOKS):
+            assert found.bound <= best * (1 + 1e-6)
+            assert abs(found.gain - best) <= 1e-6 * best
+        assert threshold < found.gain <= best * (1 + 1e-6)
         assert found.counts @ load <= capacity * (1 + 1e-6)
         assert (found.counts <= members).all()
     else:
@@ -55,15 +60,14 @@ def test_cutting_items_is_never_worse_than_keeping_them_whole(
     assert fractional(gain, load, members, np.array([capacity]))[0] >= best * (1 - 1e-9)
 
 
-def test_thinned_states_still_give_a_bound(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_thinned_states_still_give_a_bound() -> None:
     rng = np.random.default_rng(3)
     load = np.sort(rng.uniform(1.0, 9.0, 12))
     gain = load * np.sort(rng.uniform(0.99, 1.01, 12))[::-1]
     order = np.argsort(-gain / load)
     gain, load, members = gain[order], load[order], np.ones(12, dtype=np.intp)
     exact = pack(gain, load, members, 20.0, 0.0)
-    monkeypatch.setattr(knapsack, "MOST_STATES", 8)
-    rough = pack(gain, load, members, 20.0, 0.0)
+    rough = pack(gain, load, members, 20.0, 0.0, most_looks=0, most_states=8)
     assert exact is not None
     assert rough is not None
     assert rough.bound >= exact.gain * (1 - 1e-9)

@@ -15,8 +15,8 @@ from solver.facilities import Facilities, Floats, Group, all_alone, total_cost
 from solver.fractional_bound import Bound, fractional_bound
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
-from solver.subset_rows import SubsetRow, broken_rows
-from solver.sums import Duals, Limits, Row, Sum
+from solver.subset_rows import SubsetRow, all_of, broken_rows
+from solver.sums import Duals, Limits, Row, Sum, earned_of_rows
 from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
 from tests.solver.test_branching import every_answer
@@ -101,7 +101,7 @@ def test_bounds_with_rows_hold_also_where_too_many_patterns_pay(
     # What the root proved, row by row: no pattern is worth more than it costs.
     found = all_patterns(program)
     root = at.root
-    assert (reduced_costs(found, root.worth, root.row_prices) >= -1e-6 * optimum).all()
+    assert (reduced_costs(program, found, root.worth, root.row_prices) >= -1e-6 * optimum).all()
     proven = float(root.worth.sum()) - sum(
         price * row.limit(program.members) for row, price in root.row_prices.items()
     )
@@ -144,9 +144,12 @@ def all_patterns(program: Facilities) -> Enumerated:
     return found
 
 
-def reduced_costs(found: Enumerated, worth: Floats, prices: dict[SubsetRow, float]) -> Floats:
-    paid = sum((price * row.of_all(found.counts) for row, price in prices.items()), np.zeros(len(found)))
-    reduced: Floats = found.cost - found.counts.T @ worth + paid
+def reduced_costs(
+    program: Facilities, found: Enumerated, worth: Floats, prices: dict[SubsetRow, float]
+) -> Floats:
+    patterns = [found.pattern(program, number) for number in range(len(found))]
+    paid = [sum(price * row.of(program, pattern) for row, price in prices.items()) for pattern in patterns]
+    reduced: Floats = found.cost - found.counts.T @ worth + np.array(paid)
     return reduced
 
 
@@ -159,7 +162,7 @@ def test_patterns_that_pay_for_rows_are_those_within_the_slack(seed: int) -> Non
     triples = list(itertools.combinations(range(7), 3))
     chosen = rng.choice(len(triples), 6, replace=False)
     prices = {SubsetRow(classes=triples[number]): float(rng.uniform(0, 20)) for number in chosen.tolist()}
-    reduced = reduced_costs(everything, worth, prices)
+    reduced = reduced_costs(program, everything, worth, prices)
     for slack in (-10.0, 0.0, 15.0):
         found = patterns_within(program, worth, slack, 100_000, rows=prices)
         assert found is not None
@@ -169,8 +172,24 @@ def test_patterns_that_pay_for_rows_are_those_within_the_slack(seed: int) -> Non
             # Whoever earns less than the slack is left out: without them the rest is within it all the more.
             if reduced[number] <= slack - 1e-6 and (worth[list(classes)] > 60).all():
                 assert classes in known
-        for number in range(len(found)):
-            assert reduced_costs(found, worth, prices)[number] <= slack + 1e-6
+        assert found.reduced == pytest.approx(reduced_costs(program, found, worth, prices))
+        assert (found.reduced <= slack + 1e-6).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_patterns_add_to_rows_is_the_same_one_by_one_and_all_at_once(seed: int) -> None:
+    program = random_program(seed, classes=6, groups=2, options=2)
+    found = all_patterns(program)
+    patterns = [found.pattern(program, number) for number in range(len(found))]
+    rows: list[Row] = [SubsetRow(classes=triple) for triple in itertools.combinations(range(6), 3)]
+    at_once = all_of([row for row in rows if isinstance(row, SubsetRow)], found.counts).toarray()
+    assert at_once.tolist() == [[row.of(program, pattern) for pattern in patterns] for row in rows]
+    last = len(program.groups) - 1
+    rows += [Sum(group=0), Sum(group=last, facility=1), Sum(group=0, most_price=program.groups[0].price[0])]
+    rows += [Sum(group=0, member=int(program.groups[0].classes[0])), Sum(group=last, facility=0, member=5)]
+    duals: Duals = {row: float(dual) for dual, row in enumerate(rows, start=1)}
+    earned = [sum(dual * row.of(program, pattern) for row, dual in duals.items()) for pattern in patterns]
+    assert earned_of_rows(program, duals, found) == pytest.approx(earned)
 
 
 def test_what_a_relaxation_breaks_is_found_worst_first_and_once() -> None:
