@@ -21,8 +21,7 @@ RowsOf = tuple[Indices, Indices, Floats]
 Written = tuple[Indices, Indices, Floats, Floats, Indices, Indices, Indices]
 
 # Partial patterns looked at for every pattern that may be written down.
-LOOKS = 50
-MOST_LOOKS = 200_000_000
+LOOKS = 20
 
 Number = TypeVar("Number", np.float64, np.intp)
 
@@ -83,7 +82,7 @@ def written(
     classes, counts = np.empty(256, dtype=np.intp), np.empty(256, dtype=np.intp)
     first[0] = 0
     found, size, looks = 0, 0, 0
-    enough = min(MOST_LOOKS, LOOKS * (most + 1000))
+    enough = LOOKS * (most + 1000)
     row_first, row_numbers, row_price = rows
     held = np.zeros(len(row_price), dtype=np.intp)
     least = -max(slack, 0.0)

@@ -51,6 +51,10 @@ class Group:
     classes: Indices
     joining: Floats
 
+    def __post_init__(self) -> None:
+        # Machine code is compiled for tables that lie in memory row by row.
+        object.__setattr__(self, "joining", np.ascontiguousarray(self.joining))
+
     def __len__(self) -> int:
         return len(self.price)
 

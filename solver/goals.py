@@ -265,9 +265,11 @@ class Goals:
         beside_groups = begun is not None and begun.by_groups is not None and self._trust < TRUSTED
         if (
             len(kept.classes) > (min(effort.pairs, FEW_PAIRS) if beside_groups else effort.pairs)
-            or (effort is QUICK and len(kept.facilities) > FEW_FACILITIES)
             or watch.limit is not None
         ):
+            return None, False
+        if effort is QUICK and len(kept.facilities) > FEW_FACILITIES:
+            self._trust -= 1
             return None, False
         answer, lower_bound = solve_compact(
             self.program,

@@ -10,9 +10,12 @@ import pytest
 from solver import compiled as compiled_module
 from solver import route_kernel
 from solver.compiled import compiled, main
+from solver.enumeration_kernel import written
 from solver.group_kernel import most_earned, most_with
 from solver.group_labels import GroupLabels
+from solver.one_stage import solve_one_stage
 from solver.outcome import Watch
+from solver.packed_kernel import packed, penalties, promising
 from solver.route_bound import RouteBound
 from tests.solver.programs import random_program
 from tests.solver.test_routes import case, graph_of
@@ -43,7 +46,10 @@ def test_without_a_place_to_keep_it_it_is_compiled_all_the_same(monkeypatch: pyt
     assert asked == [True, False]
 
 
-KERNELS: list[Any] = [most_earned, most_with, *(getattr(route_kernel, name) for name in ROUTE_KERNELS)]
+KERNELS: list[Any] = [
+    *(most_earned, most_with, written, promising, packed, penalties),
+    *(getattr(route_kernel, name) for name in ROUTE_KERNELS),
+]
 
 
 def test_what_is_compiled_ahead_is_what_programs_call() -> None:
@@ -55,6 +61,7 @@ def test_what_is_compiled_ahead_is_what_programs_call() -> None:
             labels = GroupLabels(program, number)
             earned, _ = labels.best(program.alone)
             labels.losses(program.alone, earned, 10.0)
+        solve_one_stage(program, watch=Watch())
         bound = RouteBound(graph_of(*case(seed)), 10.0)
         bound.sweep(Watch())
         bound.run(Watch(time_limit_s=1.0))
