@@ -32,6 +32,9 @@ CANDIDATES = 6
 NEAR = 0.02
 # Subset rows added at a time, how often at a node, and how much they have to bring, in parts of NEAR.
 MORE_ROWS, ROW_ROUNDS, LEAST_RISE = 40, 12, 0.5
+# Used at least this much, a pattern is taken whole when a relaxation is rounded; otherwise the one used most,
+# by a number drawn between these. Rounds of new patterns after each step.
+NEARLY_WHOLE, ALIKE, ROUNDED_ROUNDS = 0.95, (0.7, 1.0), 8
 # How much more a group's number of instances is worth deciding than how many of them are small.
 ALL_OF_A_GROUP = 2.0
 
@@ -90,11 +93,46 @@ class Tree(DepthFirst[Node]):
         """All patterns that were looked at."""
         return self._ascent.patterns
 
+    def relax(self, watch: Watch) -> bool:
+        """Solve the first node's relaxation; False where it exceeds the goal, or the watch says stop."""
+        return self._relaxed(self._open[0], watch) is not None
+
+    def rounded(self, served: float, rng: np.random.Generator, watch: Watch) -> list[Pattern]:
+        """Patterns that the first node's relaxation, once solved, uses whole, or nearly, one after the other.
+
+        So many that this part of all fragments is served, unless the relaxation exceeds the goal before.
+        """
+        ascent, root = self._ascent, self.root
+        self._enter(root.limits, root.bound, root.worth, root.duals)
+        taken: dict[int, int] = {}
+        before: dict[int, int] = {}
+        enough, many = served * float(self.program.members.sum()), 0
+        while watch.limit is None:
+            used = ascent.generate(ROUNDED_ROUNDS, watch)
+            if ascent.covering.relax().objective > self.goal:
+                break
+            before = dict(taken)
+            if many >= enough:
+                break
+            score = used.copy()
+            for number, times in taken.items():
+                score[number] -= times
+            order = np.argsort(-score * rng.uniform(*ALIKE, len(score)), kind="stable").tolist()
+            whole = [number for number in order if score[number] >= NEARLY_WHOLE] or order[:1]
+            if score[whole[0]] <= WHOLE:
+                break  # nothing is left to be served
+            for number in whole:
+                times = max(1, int(score[number] + 1 - NEARLY_WHOLE))
+                taken[number] = taken.get(number, 0) + times
+                many += times * sum(ascent.patterns[number].counts)
+                ascent.covering.use_at_least(number, taken[number])
+        for number in taken:
+            ascent.covering.use_at_least(number, 0)
+        return [ascent.patterns[number] for number, times in before.items() for _ in range(times)]
+
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = self._ascent
         used = self._relaxed(node, watch)
-        if not node.limits and self._ascent.value > self.root.bound:
-            self.root = self._node({})
         if used is None:
             return None
         use = _Use(self.program, ascent.patterns, used)
@@ -131,6 +169,8 @@ class Tree(DepthFirst[Node]):
             self.with_rows, self._rows = False, {}
             self._enter(node.limits, node.bound, node.worth, node.duals)
             used = ascent.run_to(self.goal, self._near, watch)
+        if not node.limits and ascent.value > self.root.bound:
+            self.root = self._node({})
         return used
 
     def _add_rows(self, used: Floats) -> bool:

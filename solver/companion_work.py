@@ -1,5 +1,5 @@
-"""The companion's own side (see `solver.companion`): instances first, parts solved again, what is best over
-few facilities; and, once it is asked to, whether there is anything cheaper at all."""
+"""The companion's own side (see `solver.companion`): instances first, parts solved again, dives, what is best
+over few facilities; and, once it is asked to, whether there is anything cheaper at all."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Goals
 from solver.group_bound import Groups
-from solver.neighbourhoods import Neighbourhoods
+from solver.neighbourhoods import COMBINING, Neighbourhoods
 from solver.outcome import Watch, resident_mb
 from solver.over_used import InstancesFirst, best_over_used
 from solver.packed_bound import PackedAscent
+from solver.row_dives import RowDives
 from solver.steps import below, common_step
 
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
-# How long parts are solved again before what is best over few facilities is asked for.
-OVER_USED_AFTER_S = 2.0
+# How long parts are solved again before anything else is tried, and before what is best over few facilities
+# is asked for.
+PARTS_FIRST_S, OVER_USED_AFTER_S = 1.0, 2.0
+# With how many times as many patterns they are combined again.
+MORE_PATTERNS = 1.25
 
 Answer = tuple[Pattern, ...]
 
@@ -88,30 +92,47 @@ class Work:
         """Until too much is in memory; otherwise it is the search that ends."""
         task, ascent = self._task, self._ascent
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
-        fits, over_used = first.fits(list(self._best)), False
-        # Both ways to a better answer get as much of the time; what is best over the few facilities that are
-        # used may take long, and comes at once only where the other way is none.
-        first_s = parts_s = 0.0
+        dives = RowDives(task.program, ascent, seed=task.seed)
+        over_used, combined, combined_s = False, 0, 0.0
+        # All ways to a better answer get as much of the time; what is best over the few facilities that are
+        # used may take long, and is asked for once.
+        other = "first" if first.fits(list(self._best)) else "dives"
+        spent = {"parts": 0.0, other: 0.0}
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
             began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif not over_used and (not fits or parts_s > OVER_USED_AFTER_S):
+            elif not over_used and spent["parts"] > OVER_USED_AFTER_S:
                 over_used = True
                 self._keep(self._best_over_used())
-            elif fits and first_s <= parts_s:
-                self._keep(first.improve(list(self._best), self._until_asked(), self._groups))
-                first_s += time.monotonic() - began
+            elif len(ascent.patterns) > MORE_PATTERNS * combined and spent["parts"] > combined_s:
+                combined = len(ascent.patterns)
+                self._keep(self._combined())
+                combined_s += time.monotonic() - began
             else:
-                self._keep(self._parts.improve(list(self._best), 1))
-                parts_s += time.monotonic() - began
+                way = "parts" if spent["parts"] < PARTS_FIRST_S else min(spent, key=lambda way: spent[way])
+                if way == "first":
+                    self._keep(first.improve(list(self._best), self._until_asked(), self._groups))
+                elif way == "dives":
+                    self._keep(dives.improve(list(self._best), self._until_asked()))
+                else:
+                    self._keep(self._parts.improve(list(self._best), 1))
+                spent[way] += time.monotonic() - began
+                if not dives.fits:
+                    spent.pop("dives", None)
 
     def _best_over_used(self) -> list[Pattern] | None:
         program, ascent = self._task.program, self._ascent
         goal = below(total_cost(self._best), ascent.step)
         return best_over_used(program, ascent, goal, self._until_asked(), threads=1, seed=self._task.seed)
+
+    def _combined(self) -> list[Pattern] | None:
+        """A better answer of patterns that are known by now."""
+        task, ascent = self._task, self._ascent
+        goals = Goals(task.program, task.bounds[0], ascent, threads=1, seed=task.seed)
+        return goals.combine(below(total_cost(self._best), ascent.step), COMBINING, self._until_asked())
 
     def _until_asked(self) -> Watch:
         """Ends where the search asks for something else."""

@@ -5,8 +5,8 @@ that the thread that reports and watches the clock goes on. The first call ever 
 solver.compiled` has it over with), later processes load what was compiled in a fraction of one.
 
 Two things to know of numba. It compiles anew when the file of a function has changed, but not when that of a
-function which it calls has; so what is kept is kept by all of this package's source. And a function that
-machine code calls cannot be loaded from disk to be called from Python as well: it needs one of its own.
+function which it calls has; so what is kept is kept by the source of all that is compiled. And a function
+that machine code calls cannot be loaded from disk to be called from Python as well: it needs one of its own.
 """
 
 from __future__ import annotations
@@ -56,10 +56,8 @@ def _place(usual: str) -> Path:
     """Where machine code of this source is kept: where numba is told to, beside the source, or in the user's
     cache. OSError where none of them can be written to."""
     source = Path(__file__).parent
-    name = (
-        "regraft-"
-        + sha256(b"".join(file.read_bytes() for file in sorted(source.glob("*.py")))).hexdigest()[:16]
-    )
+    texts = [text for file in sorted(source.glob("*.py")) if b"@compiled" in (text := file.read_bytes())]
+    name = "regraft-" + sha256(b"".join(texts)).hexdigest()[:16]
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for parent in [Path(usual)] if usual else [source / "__pycache__", users]:
         place = parent / name

@@ -86,6 +86,10 @@ class Covering:
         """Never use this column again; the others keep their numbers."""
         self._highs.changeColBounds(self._numbers[column], 0.0, 0.0)
 
+    def use_at_least(self, column: int, times: int) -> None:
+        """From here on this column is used so many times at least."""
+        self._highs.changeColBounds(self._numbers[column], float(times), highspy.kHighsInf)
+
     def set_limits(self, row: int, lower: float, upper: float) -> None:
         """Limits of a further row; ±∞ is none."""
         self._highs.changeRowBounds(self._rows + row, lower, upper)

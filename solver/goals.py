@@ -89,7 +89,7 @@ class Goals:
     """Goals of one program. `loose` and the ascent's are bounds on it; the ascent learns new patterns.
 
     `quick`: HiGHS has a first look at every goal, as long as it decides them. `heavy`: patterns hold so few
-    fragments that all that pay can be written down, and relaxations are tightened by subset rows. No answer
+    fragments that without subset rows trees are of no use. `with_rows`: these tighten relaxations. No answer
     costs less than `lower_bound`: what HiGHS proved, also of goals that it did not decide.
     """
 
@@ -103,6 +103,7 @@ class Goals:
         seed: int,
         quick: bool = True,
         heavy: bool = False,
+        with_rows: bool = True,
     ) -> None:
         self.program, self.ascent = program, ascent
         self.threads, self.seed = threads, seed
@@ -117,7 +118,7 @@ class Goals:
         # decide more than facilities do, since instances hold many fragments.
         self.groups: Groups | None = None
         self.by_groups_alone = False
-        self._quick, self._heavy = quick and not heavy, heavy
+        self._quick, self._heavy, self._with_rows = quick and not heavy, heavy, with_rows
 
     def reach(self, goal: float, effort: Effort, watch: Watch) -> Verdict:
         """Look for an answer of at most `goal`.
@@ -235,7 +236,7 @@ class Goals:
             known,
             allowed,
             self.ascent.step,
-            with_rows=self._heavy and (last is None or last.with_rows),
+            with_rows=self._with_rows and (last is None or last.with_rows),
             # A lower goal left out more facilities: its prices prove nothing here, but are near.
             guess=None if last is None else last.root,
         )

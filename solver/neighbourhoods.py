@@ -1,8 +1,8 @@
 """Better answers to 5.2 by solving small parts of it again.
 
-A *part* is some patterns of the answer. The fragments they serve are a program of their own, smaller and of
-the same kind, and prices π that prove a bound for all fragments prove Σ π_k over the part's fragments for the
-part: fewer fragments only take choices away from the knapsacks. So the *slack* of a pattern,
+A *part* is some patterns of the answer. The fragments they serve are a program of their own (`solver.parts`),
+smaller and of the same kind, and prices π that prove a bound for all fragments prove Σ π_k over the part's
+fragments for the part. So the *slack* of a pattern,
 
     cost_P − Σ_k π_k x_kP,
 
@@ -17,16 +17,16 @@ and Ropke, *Large neighborhood search*, 2010).
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from solver.diving import dive
-from solver.facilities import ALONE, Facilities, Floats, Pattern, settle, total_cost
+from solver.facilities import Facilities, Floats, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Effort, Goals
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
+from solver.parts import Part, members_of
 from solver.steps import below, round_up
 
 # Fragments of a part at first, and at least. Parts grow when they were decided and shrink when too hard.
@@ -44,7 +44,7 @@ COMBINING = Effort(branches=0, nodes=50, looks=50)
 HEAVY_EFFORT = Effort(branches=0, patterns=20_000, pairs=1_500, nodes=100, looks=100)
 DIVES = 2
 # Fragments of a part that is rounded, one of these drawn each time; and so many parts before one is solved.
-ROUNDED, ROUNDED_BEFORE = (25, 40, 60, 90, 120), 12
+ROUNDED, ROUNDED_BEFORE = (25, 40, 60, 90, 120), 6
 
 
 class Neighbourhoods:
@@ -97,7 +97,7 @@ class Neighbourhoods:
             return answer
         taken = set(self._pick(answer, float(self._rng.choice(ROUNDED))))
         freed = [answer[number] for number in taken]
-        part = _Part(self.program, freed)
+        part = Part(self.program, members_of(self.program, freed))
         known = part.inside([*freed, *self.ascent.patterns])
         ascent = PackedAscent(
             part.program, Bound(value=0.0, worth=self.worth[part.classes]), known, self.step
@@ -118,7 +118,7 @@ class Neighbourhoods:
         """A cheaper answer that differs in the patterns of these numbers alone; None when there is none."""
         freed = [answer[number] for number in taken]
         goal = below(total_cost(freed), self.step)
-        part = _Part(self.program, freed)
+        part = Part(self.program, members_of(self.program, freed))
         value = float(self.worth[part.classes] @ part.program.members)
         if round_up(value, self.step) > goal * (1 + 1e-9):
             self._resize(LARGER)  # nothing to gain here
@@ -146,7 +146,8 @@ class Neighbourhoods:
         if round_up(ascent.value, self.step) > most * (1 + 1e-9):
             self._resize(LARGER)  # proven: there is nothing better
             return None
-        goals = Goals(program, bound, ascent, threads=self.threads, seed=self.seed, quick=False)
+        threads, seed = self.threads, self.seed
+        goals = Goals(program, bound, ascent, threads=threads, seed=seed, quick=False, with_rows=False)
         return self._by_steps(goals, most, private) if self.heavy else self._search(goals, most, private)
 
     def _search(self, goals: Goals, most: float, private: Watch) -> list[Pattern] | None:
@@ -231,55 +232,3 @@ def _part_watch(watch: Watch) -> Watch:
 
 def _slack(pattern: Pattern, worth: Floats) -> float:
     return pattern.cost - float(worth[list(pattern.classes)] @ np.array(pattern.counts, dtype=np.float64))
-
-
-class _Part:
-    """What the fragments of some patterns are to the whole: a program of their own, `program`.
-
-    `classes` are the numbers that its classes have in the whole.
-    """
-
-    def __init__(self, whole: Facilities, patterns: list[Pattern]) -> None:
-        self._members = members = np.zeros(len(whole), dtype=np.intp)
-        for pattern in patterns:
-            members[list(pattern.classes)] += pattern.counts
-        self.classes = classes = np.flatnonzero(members)
-        groups, self._groups = [], []
-        for number, group in enumerate(whole.groups):
-            columns = np.flatnonzero(members[group.classes])
-            if len(columns):
-                inside = np.searchsorted(classes, group.classes[columns])
-                joining = group.joining[:, columns]
-                groups.append(replace(group, classes=inside, joining=joining))
-                self._groups.append(number)
-        self.program = Facilities(
-            load=whole.load[classes],
-            members=members[classes],
-            alone=whole.alone[classes],
-            groups=tuple(groups),
-        )
-
-    def inside(self, patterns: list[Pattern]) -> list[Pattern]:
-        """Those patterns of the whole that serve none but these fragments, as patterns of the part."""
-        groups = {ALONE: ALONE} | {number: position for position, number in enumerate(self._groups)}
-        classes = {int(k): position for position, k in enumerate(self.classes)}
-        here = self._members.tolist()
-        return [
-            _renumbered(pattern, groups, classes)
-            for pattern in patterns
-            if all(here[k] >= count for k, count in zip(pattern.classes, pattern.counts, strict=True))
-        ]
-
-    def outside(self, patterns: list[Pattern]) -> list[Pattern]:
-        """Patterns of the part as patterns of the whole."""
-        groups = {ALONE: ALONE} | dict(enumerate(self._groups))
-        classes = dict(enumerate(self.classes.tolist()))
-        return [_renumbered(pattern, groups, classes) for pattern in patterns]
-
-
-def _renumbered(pattern: Pattern, groups: dict[int, int], classes: dict[int, int]) -> Pattern:
-    return replace(
-        pattern,
-        group=groups[pattern.group],
-        classes=tuple(classes[k] for k in pattern.classes),
-    )

@@ -6,8 +6,9 @@
     4. that relaxation rounded (`solver.diving`)
     5. answers over the facilities that it uses (`solver.over_used`): instances first, or what is best
     6. instances chosen for whole groups (`solver.group_bound`): a bound, and what is in no better answer
-    7. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`)
-       or with other instances first; and an answer at the bound, or the bound a step higher (`solver.goals`)
+    7. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`),
+       by rounding with subset rows (`solver.row_dives`) or with other instances first; and an answer at
+       the bound, or the bound a step higher (`solver.goals`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
 among them, and this one proves. Where instances hold few fragments 6 is left out.
@@ -47,6 +48,7 @@ from solver.neighbourhoods import Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used, holds_many
 from solver.packed_bound import PackedAscent
+from solver.row_dives import RowDives
 from solver.steps import below, common_step, round_up
 
 # Rounds of the pattern program's relaxation before the first dive, and in one turn.
@@ -66,9 +68,6 @@ ROUNDS_BESIDE = 20
 MOST_STRIDE, DECIDABLE = 4, 6
 # Rounds of choosing by groups between two looks at what the companion found.
 GROUP_ROUNDS = 20
-# What combining known patterns may do beside a companion, and with how many times as many it is done again.
-COMBINING = Effort(branches=0, nodes=50, looks=50)
-MORE_PATTERNS = 1.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,9 +192,12 @@ class _Search:
         neighbourhoods = Neighbourhoods(
             self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy
         )
+        dives = RowDives(self.program, ascent, seed=self.seed)
         goals: Goals | None = None
         for turn in range(1, TURNS):
             self._take(neighbourhoods.improve(self.best, TRIES))
+            if dives.fits and not self.watch.over:
+                self._take(dives.improve(self.best, self.watch))
             if turn > 1 and first.fits(self.best):
                 self._take(first.improve(self.best, self.watch, None if goals is None else goals.groups))
             if self.watch.over:
@@ -221,7 +223,6 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
-        combined = 0
         while not watch.over:
             self._hear(beside)
             for pattern in self.best:
@@ -242,10 +243,6 @@ class _Search:
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
-            if len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
-                combined = len(ascent.patterns)
-                while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
-                    pass
         self._hear(beside)
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:

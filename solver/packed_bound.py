@@ -119,8 +119,10 @@ class PackedAscent:
     def generate(self, rounds: int, watch: Watch) -> Floats:
         """Look for patterns for so many rounds, without a bound; how much each is used in the relaxation."""
         for _ in range(rounds):
-            worth = self.covering.relax().worth
-            if not self._price(worth, worth, {}, {}, watch, everything=False):
+            relaxed = self.covering.relax()
+            duals = dict(zip(self._sums, relaxed.duals.tolist(), strict=True))
+            duals = allowed_duals(self.program, duals, self.limits)
+            if not self._price(relaxed.worth, relaxed.worth, duals, duals, watch, everything=False):
                 break
         return self.covering.relax().used
 
