@@ -13,8 +13,8 @@ ON_TIME ?= 0.99
 # How long the demo measures each model, as a factor: less is quicker and less exact.
 MEASURING ?= 1
 # The tests run in this many processes, a file at a time; 0 is all in one. Many of them start processes
-# of their own and wait for them.
-TEST_PROCESSES ?= 2
+# of their own and wait for them: two processes leave a quarter of two cores idle.
+TEST_PROCESSES ?= 3
 PYTEST_ARGS ?=
 
 .PHONY: help install demo serve docs test exhaustive lint types laws migrations check clean
