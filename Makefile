@@ -3,15 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Trace files for the demo's links, e.g. TRACES=../shared/data/lumos5g/5g; without it they are synthetic.
 TRACES ?=
+# What is installed beside the planner and the service; with docs `make docs` has nothing to install.
+EXTRAS ?= runtime,dev
 # The fraction of requests that must be on time for the demo to succeed.
 ON_TIME ?= 0.99
 # How long the demo measures each model, as a factor: less is quicker and less exact.
 MEASURING ?= 1
 # The tests run in this many processes, a file at a time; 0 is all in one. Many of them start processes
-# of their own and wait for them.
-TEST_PROCESSES ?= 2
+# of their own and wait for them: two processes leave a quarter of two cores idle.
+TEST_PROCESSES ?= 3
 PYTEST_ARGS ?=
 
 .PHONY: help install demo serve docs test exhaustive lint types laws migrations check clean
@@ -27,10 +30,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "Regraft needs Python 3.11 or later; give one with PYTHON=…"; exit 2; }
 	@echo "installing into $(VENV) (a few minutes the first time) …"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch torchvision
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[runtime,dev]'
-	@$(BIN)/python -m solver.compiled
-	@touch $@
+	$(PIP_INSTALL) --no-compile --editable '.[$(EXTRAS)]'
+	@# pip would compile to bytecode on one core, tests too; what is not for this Python cannot be.
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib & \
+		$(BIN)/python -m solver.compiled && { wait || true; }
+	@touch $@ $(if $(findstring docs,$(EXTRAS)),$(VENV)/.docs)
 
 demo: install ## The main job, end to end, on this machine (TRACES=DIR for real links)
 	$(BIN)/regraft demo --on-time $(ON_TIME) --measuring $(MEASURING) $(if $(TRACES),--traces $(TRACES))
@@ -46,7 +50,7 @@ docs: $(VENV)/.docs ## The documentation as a site, in build/site
 	@echo "build/site/index.html"
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
 exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at every cut

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csc_matrix
 
 # Branch-and-bound nodes of the integer program; reached only where it is hard, and then the best found so far
 # is taken.
@@ -39,6 +37,10 @@ def best_cover(
     at_hand: float,
 ) -> Cover | None:
     """Of these sets of demands 0 … count−1, the cheapest that contain all; None if not below `at_hand`."""
+    # They take a third of a second to load, which most commands, and the service, have no use for.
+    from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+    from scipy.sparse import csc_matrix
+
     price = np.array(prices)
     rows = np.array([number for group in members for number in sorted(group)])
     ends = np.cumsum([0, *(len(group) for group in members)])

@@ -354,6 +354,7 @@ def regraft(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_plan_is_served_driven_and_laid_beside_its_promises(tmp_path: Path) -> None:
     measured = regraft(
         *("profile", MODEL, "-o", str(tmp_path), "--batches", "1,2", "--shares", "50,100", "--seconds", "0.5")

@@ -102,6 +102,7 @@ class Phone:
         self._http.close()
 
 
+@pytest.mark.slow
 def test_harder_inputs_lead_to_a_plan_for_them_that_is_served(
     system: demo_system.System, profile: Profile
 ) -> None:

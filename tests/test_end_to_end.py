@@ -30,7 +30,7 @@ def members(tmp_path: Path) -> Iterator[Family]:
 @pytest.fixture
 def profile(members: Family, tmp_path: Path) -> Profile:
     folder = tmp_path / "profiles"
-    arguments = ["--batches", "1,2", "--shares", "50,100", "--seconds", "5", "--gpu", "cpu"]
+    arguments = ["--batches", "1,2", "--shares", "50,100", "--seconds", "1", "--gpu", "cpu"]
     child = members.start("profile", ["profile", MODEL, "--output", str(folder), *arguments])
     child.process.wait(60)
     assert child.finished()

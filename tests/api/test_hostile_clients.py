@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from api import gate, views
 from api.settings import Settings
 from api.tables import new_id
 from api.wire import MAX_HEAD_BYTES
+from tests.api.conftest import copied
 from tests.api.service import ALL_SCOPES, PROFILE, WORKLOAD, WORKLOAD_BODY, RunningService
 from tests.api.test_deployments import add_plan, register
 
@@ -40,6 +42,23 @@ def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def key(service: RunningService) -> str:
     """A key for everything."""
     return service.key(*ALL_SCOPES)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def stranger(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """Who asks one service over an empty database of each kind, and changes nothing there."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            path = tmp_path_factory.mktemp("stranger") / "regraft.sqlite"
+            url = f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), path)}"
+        else:
+            names = ("postgres_server", "postgres_template")
+            url = stack.enter_context(copied(*map(request.getfixturevalue, names)))
+        running = RunningService(Settings(database=url, run_workers=0))
+        stack.callback(running.stop)
+        yield running.http()
 
 
 def spoken(service: RunningService, *chunks: bytes, pause_s: float = 0.0) -> bytes:
@@ -212,11 +231,8 @@ def test_a_path_that_is_nearly_one_is_none_and_leads_nowhere_else(
     "name", ["%00", "%ff", "x" * 2000, "%F0%9F%92%A9", "'%20OR%201=1", "sha256:", "null"]
 )
 @pytest.mark.parametrize("path", ["/v1/plans/{}", "/v1/nodes/{}/assignment", "/v1/plan-runs/{}/events"])
-def test_a_name_that_nobody_has_is_not_found(
-    start_service: Callable[..., RunningService], database_url: str, name: str, path: str
-) -> None:
-    http = start_service(database=database_url, run_workers=0).http()
-    refused = http.get(path.format(name))
+def test_a_name_that_nobody_has_is_not_found(stranger: httpx.Client, name: str, path: str) -> None:
+    refused = stranger.get(path.format(name))
     assert refused.status_code in ({404, 422} if name == "%00" else {404}), refused.text
     problem(refused, refused.status_code, "not_found" if refused.status_code == 404 else "invalid_input")
 

@@ -89,6 +89,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.slow
 def test_a_plan_is_served_by_actors_on_several_nodes(nodes: RayNodes, cluster: Cluster) -> None:
     agent = cluster.agent("farm", 0, f"--ray={nodes.address}")
     agent.listening()

@@ -75,6 +75,7 @@ def pids(cluster: Cluster, node: str) -> set[int]:
     return {worker["pid"] for worker in cluster.service.status(node)["workers"]}
 
 
+@pytest.mark.slow
 def test_a_machine_is_lost_and_a_plan_is_changed_under_load(cluster: Cluster) -> None:
     first, second, gateway = two_machines(cluster)
     stages = [stage("s0", TINY, 0, 1, instances=2), stage("s1", TINY, 1, 3, instances=2)]

@@ -46,6 +46,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
     profile = measure(MODEL, gpu_type="cpu", neighbour=True, **QUICK)
     chain = open_chain(MODEL)
@@ -114,6 +115,7 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
     arguments = [MODEL, "-o", str(tmp_path), "--batches", "1,4", "--shares", "25,100", "--seconds", "4"]
     code = "import typer; from runtime import commands_measure; typer.run(commands_measure.profile)"
@@ -151,6 +153,7 @@ def test_a_model_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert formats.read(Profile, tmp_path / file_name(MODEL, "cpu")).batches == (1,)
 
 
+@pytest.mark.slow
 def test_what_is_measured_beside_a_neighbour_is_measured_while_it_runs_and_ends_with_it() -> None:
     assignment = Assignment(
         model=MODEL,
