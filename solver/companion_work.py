@@ -21,9 +21,11 @@ from solver.steps import below, common_step
 
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
-# How long parts are solved again before anything else is tried, and before what is best over few facilities
-# is asked for.
-PARTS_FIRST_S, OVER_USED_AFTER_S = 1.0, 2.0
+# What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
+WORTH = {"parts": 2.0, "first": 2.0, "dives": 1.0}
+DIVES_AFTER_S = 3.0
+# How long parts are solved again before what is best over few facilities is asked for.
+OVER_USED_AFTER_S = 1.0
 # With how many times as many patterns they are combined again.
 MORE_PATTERNS = 1.25
 
@@ -94,10 +96,11 @@ class Work:
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
         dives = RowDives(task.program, ascent, seed=task.seed)
         over_used, combined, combined_s = False, 0, 0.0
-        # All ways to a better answer get as much of the time; what is best over the few facilities that are
-        # used may take long, and is asked for once.
-        other = "first" if first.fits(list(self._best)) else "dives"
-        spent = {"parts": 0.0, other: 0.0}
+        spent = {"parts": 0.0}
+        if first.fits(list(self._best)):
+            spent["first"] = 0.0
+        else:
+            spent["dives"] = DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
@@ -112,7 +115,7 @@ class Work:
                 self._keep(self._combined())
                 combined_s += time.monotonic() - began
             else:
-                way = "parts" if spent["parts"] < PARTS_FIRST_S else min(spent, key=lambda way: spent[way])
+                way = min(spent, key=lambda way: spent[way] / WORTH[way])
                 if way == "first":
                     self._keep(first.improve(list(self._best), self._until_asked(), self._groups))
                 elif way == "dives":

@@ -23,10 +23,10 @@ from solver.enumeration_kernel import at, curve_of, longer
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Items looked at by branch and bound, very often where they are alike in gain per load.
-MOST_LOOKS = 10_000
+# Items looked at by branch and bound, a millisecond's worth; all are, where they are alike in gain per load.
+MOST_LOOKS = 100_000
 # States kept while packing; only where more of them are undominated is the packing not exact.
-MOST_STATES = 20_000
+MOST_STATES = 5_000
 EPSILON = 1e-9
 NONE = -np.inf
 
@@ -109,11 +109,12 @@ def packing(
     items = gain[undecided], load[undecided], fits[undecided]
     complete, best, chosen = branched(*items, left, threshold - sure, most_looks)
     bound = best
-    if not complete and best > threshold - sure:
+    if not complete:
         loads, gains = curve_of(*items)
         bound = at(loads, gains, left)
-    elif not complete:
-        bound, chosen = listed(*items, left, threshold - sure, most_states)
+        if best <= threshold - sure:
+            listed_bound, chosen = listed(*items, left, threshold - sure, most_states)
+            bound = min(bound, listed_bound)
     if bound <= threshold - sure:
         return NONE, counts
     counts[undecided] = chosen

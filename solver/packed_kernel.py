@@ -19,6 +19,8 @@ from solver.knapsack import MOST_LOOKS, MOST_STATES, NONE, packing
 
 # More instances than this are not packed item by item; what they could earn is bounded by fractions.
 MOST_INSTANCES = 40
+# What earns no more than this part of its price on top costs a bound less than its solvers' tolerances do.
+NEARLY = 5e-6
 
 # Pattern n: its facility, and its classes (places in the group) and counts from first[n] on.
 Packings = tuple[Indices, Indices, Indices, Indices]
@@ -190,11 +192,15 @@ def packed(
             ratio_of[n - 1] = at(curve_load, curve_gain, room[n - 1]) / (n * price[e])
         many = (MOST_INSTANCES + 1) * capacity[e]
         loose = at(curve_load, curve_gain, many) / ((MOST_INSTANCES + 1) * price[e])
-        over = np.flatnonzero(ratio_of[:MOST_INSTANCES] > 1 + EPSILON)
+        over = np.flatnonzero(ratio_of[:MOST_INSTANCES] > 1 + NEARLY)
+        # What hardly pays even if fragments could be cut is not worth packing.
         ratio = 1.0
+        for n in range(MOST_INSTANCES):
+            if ratio_of[n] <= 1 + NEARLY:
+                ratio = max(ratio, ratio_of[n])
         if len(over) > sizes:
             over = over[np.argsort(-ratio_of[over], kind="mergesort")]
-            ratio = ratio_of[over[sizes]]
+            ratio = max(ratio, ratio_of[over[sizes]])
             over = over[:sizes]
         for place in range(len(over) + 1):
             if place < len(over):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,48 @@ def test_without_a_place_to_keep_it_it_is_compiled_all_the_same(monkeypatch: pyt
     monkeypatch.setattr(compiled_module, "njit", nowhere)
     assert compiled(doubled)(21) == 42
     assert asked == [True, False]
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package of its own, with one file that has machine code."""
+    source = tmp_path / "package"
+    source.mkdir()
+    (source / "kernel.py").write_text("@compiled\n")
+    monkeypatch.setattr(compiled_module, "__file__", str(source / "compiled.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    compiled_module._place.cache_clear()
+    yield source
+    compiled_module._place.cache_clear()
+
+
+def test_what_is_kept_is_kept_by_the_source_of_all_that_is_compiled(source: Path) -> None:
+    def place() -> Path:
+        compiled_module._place.cache_clear()
+        return compiled_module._place("")
+
+    before = place()
+    assert before.parent == source / "__pycache__"
+    (source / "plain.py").write_text("nothing is compiled here")
+    assert place() == before
+    (source / "kernel.py").write_text("@compiled\n# changed")
+    assert place() != before
+    assert before.is_dir()
+    compiled_module.forget_others()
+    assert not before.exists()
+    assert place().is_dir()
+
+
+def test_it_is_kept_where_there_is_a_place_to_write_to(source: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    assert compiled_module._place(str(asked)).parent == asked
+    (source / "__pycache__").write_text("no folder")
+    assert compiled_module._place("").parent == tmp_path / "user"
+    compiled_module._place.cache_clear()
+    (tmp_path / "user").rename(tmp_path / "gone")
+    (tmp_path / "user").write_text("no folder either")
+    with pytest.raises(OSError, match="nowhere"):
+        compiled_module._place("")
 
 
 KERNELS: list[Any] = [

@@ -78,13 +78,14 @@ def cheapest(program: Facilities, counts: dict[int, int]) -> float:
     return best
 
 
+@pytest.mark.parametrize("with_rows", [True, False], ids=["rows", "no-rows"])
 @pytest.mark.parametrize("effort", [BY_PATTERNS, BY_BRANCHES], ids=["patterns", "branches"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_goal_is_reached_or_proven_out_of_reach(seed: int, effort: Effort) -> None:
+def test_a_goal_is_reached_or_proven_out_of_reach(seed: int, effort: Effort, with_rows: bool) -> None:
     program = random_program(seed, classes=6)
     best = best_one_stage(program)
     loose, ascent = ascent_of(program)
-    goals = Goals(program, loose, ascent, threads=1, seed=0)
+    goals = Goals(program, loose, ascent, threads=1, seed=0, with_rows=with_rows)
     below = goals.reach(best - 1, effort, Watch())
     assert below.proven
     assert below.answer is None
@@ -99,7 +100,7 @@ def test_without_effort_nothing_is_claimed_and_more_of_it_goes_on(monkeypatch: p
     monkeypatch.setattr("solver.goals.QUICK", Effort(branches=0))  # HiGHS decides so small a program at once
     program = next(found for seed in SEEDS if not decided_at_once(found := random_program(seed, classes=9)))
     loose, ascent = ascent_of(program)
-    goals = Goals(program, loose, ascent, threads=1, seed=0)
+    goals = Goals(program, loose, ascent, threads=1, seed=0, with_rows=False)
     goal = total_cost(exact(program)) - 5.0
     first = goals.reach(goal, Effort(branches=1), Watch())
     assert first.answer is None
@@ -110,7 +111,8 @@ def test_without_effort_nothing_is_claimed_and_more_of_it_goes_on(monkeypatch: p
 def decided_at_once(program: Facilities) -> bool:
     loose, ascent = ascent_of(program)
     goal = total_cost(exact(program)) - 5.0
-    return Goals(program, loose, ascent, threads=1, seed=0).reach(goal, Effort(branches=1), Watch()).proven
+    goals = Goals(program, loose, ascent, threads=1, seed=0, with_rows=False)
+    return goals.reach(goal, Effort(branches=1), Watch()).proven
 
 
 def test_highs_may_take_long_for_a_goal_after_it_decided_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +220,33 @@ def test_improving_never_makes_an_answer_dearer_and_keeps_it_whole(seed: int) ->
     answer = search.improve(first, 4)
     assert served(program, answer) == program.members.tolist()
     assert ascent.value * (1 - 1e-9) <= total_cost(answer) <= total_cost(first)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rounding_a_part_again_never_makes_an_answer_dearer_and_goes_sideways(seed: int) -> None:
+    program = random_program(seed, classes=25, groups=4, options=5)
+    _, ascent = ascent_of(program)
+    answer = dive(program, ascent, Watch(), np.random.default_rng(seed))
+    assert answer is not None
+    search = Neighbourhoods(program, ascent, Watch(), threads=1, seed=seed)
+    others = set()
+    for _ in range(30):
+        other = search.round_again(answer)
+        assert served(program, other) == program.members.tolist()
+        assert ascent.value * (1 - 1e-9) <= total_cost(other) <= total_cost(answer) * (1 + 1e-9)
+        others.add(frozenset(other))
+        answer = other
+    assert len(others) > 1
+
+
+def test_improving_goes_on_from_where_it_was() -> None:
+    program = random_program(0, classes=25, groups=4, options=5)
+    _, ascent = ascent_of(program)
+    search = Neighbourhoods(program, ascent, Watch(), threads=1, seed=0)
+    first = settle(program, all_alone(program))
+    better = search.improve(first, 1)
+    assert total_cost(better) < total_cost(first)
+    assert total_cost(search.improve(first, 1)) <= total_cost(better)
 
 
 def test_where_no_pattern_is_cheap_enough_the_goal_is_out_of_reach() -> None:
