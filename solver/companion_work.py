@@ -22,10 +22,10 @@ from solver.steps import below, common_step
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
 # What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
-WORTH = {"parts": 2.0, "first": 2.0, "dives": 1.0}
+WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
 DIVES_AFTER_S = 3.0
-# How long parts are solved again before what is best over few facilities is asked for.
-OVER_USED_AFTER_S = 1.0
+# How long each of them is tried before what is best over few facilities is asked for, which may take long.
+OVER_USED_AFTER_S = 3.0
 # With how many times as many patterns they are combined again.
 MORE_PATTERNS = 1.25
 
@@ -96,18 +96,17 @@ class Work:
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
         dives = RowDives(task.program, ascent, seed=task.seed)
         over_used, combined, combined_s = False, 0, 0.0
-        spent = {"parts": 0.0}
         if first.fits(list(self._best)):
-            spent["first"] = 0.0
+            spent = {"parts": 0.0, "first": 0.0}
         else:
-            spent["dives"] = DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]
+            spent = {"parts": 0.0, "dives": DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]}
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
             began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif not over_used and spent["parts"] > OVER_USED_AFTER_S:
+            elif not over_used and min(spent.values()) > OVER_USED_AFTER_S:
                 over_used = True
                 self._keep(self._best_over_used())
             elif len(ascent.patterns) > MORE_PATTERNS * combined and spent["parts"] > combined_s:
