@@ -44,7 +44,7 @@ from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.group_bound import GroupAscent
 from solver.group_labels import choices_of, mostly_apart
-from solver.neighbourhoods import Neighbourhoods
+from solver.neighbourhoods import COMBINING, Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used, holds_many
 from solver.packed_bound import PackedAscent
@@ -66,6 +66,8 @@ ROUNDS_BESIDE = 20
 # Where HiGHS decides goals as they stand, the next one is twice as many steps away, up to so many; and where
 # no more steps than this are left between bound and answer, it begins at the other end too.
 MOST_STRIDE, DECIDABLE = 4, 6
+# With how many times as many patterns known ones are combined again, beside a companion.
+MORE_PATTERNS = 1.25
 # Rounds of choosing by groups between two looks at what the companion found.
 GROUP_ROUNDS = 20
 
@@ -223,6 +225,7 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
+        combined = 0
         while not watch.over:
             self._hear(beside)
             for pattern in self.best:
@@ -243,6 +246,10 @@ class _Search:
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
+            if not heavy and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
+                combined = len(ascent.patterns)
+                while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
+                    pass
         self._hear(beside)
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
