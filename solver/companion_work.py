@@ -12,7 +12,7 @@ from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Goals
 from solver.group_bound import Groups
-from solver.neighbourhoods import COMBINING, Neighbourhoods
+from solver.neighbourhoods import COMBINING, MORE_PATTERNS, Neighbourhoods
 from solver.outcome import Watch, resident_mb
 from solver.over_used import InstancesFirst, best_over_used
 from solver.packed_bound import PackedAscent
@@ -26,8 +26,6 @@ WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
 DIVES_AFTER_S = 3.0
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
-# With how many times as many patterns they are combined again.
-MORE_PATTERNS = 1.25
 
 Answer = tuple[Pattern, ...]
 

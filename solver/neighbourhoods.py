@@ -39,7 +39,8 @@ LARGEST = 0.6
 # Rounds of a part's relaxation.
 MOST_ROUNDS = 1_000
 EFFORT = Effort(branches=25)
-COMBINING = Effort(branches=0, nodes=50, looks=50)
+# What choosing among known patterns may do, and with how many times as many it is done again.
+COMBINING, MORE_PATTERNS = Effort(branches=0, nodes=50, looks=50), 1.25
 # Where an instance holds few fragments, choosing among all patterns of a part goes further; and dives do.
 HEAVY_EFFORT = Effort(branches=0, patterns=20_000, pairs=1_500, nodes=100, looks=100)
 DIVES = 2

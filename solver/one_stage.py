@@ -44,7 +44,7 @@ from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.group_bound import GroupAscent
 from solver.group_labels import choices_of, mostly_apart
-from solver.neighbourhoods import COMBINING, Neighbourhoods
+from solver.neighbourhoods import COMBINING, MORE_PATTERNS, Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
 from solver.over_used import InstancesFirst, best_over_used, holds_many
 from solver.packed_bound import PackedAscent
@@ -66,8 +66,6 @@ ROUNDS_BESIDE = 20
 # Where HiGHS decides goals as they stand, the next one is twice as many steps away, up to so many; and where
 # no more steps than this are left between bound and answer, it begins at the other end too.
 MOST_STRIDE, DECIDABLE = 4, 6
-# With how many times as many patterns known ones are combined again, beside a companion.
-MORE_PATTERNS = 1.25
 # Rounds of choosing by groups between two looks at what the companion found.
 GROUP_ROUNDS = 20
 

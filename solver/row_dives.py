@@ -8,6 +8,7 @@ exactly, step by step from its own bound, or to be rounded to the end some times
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +24,10 @@ from solver.parts import Part, members_of
 from solver.reduction import Reduction
 from solver.steps import below, round_up
 
-# Used at least this much, a pattern is taken whole.
-NEARLY_WHOLE = 0.95
 # What part of the fragments is served by rounding, drawn between these.
 LEAST_SERVED, MOST_SERVED = 0.5, 0.8
-# Rounds of new patterns after each step, and of the relaxation of what is left in the end.
-ROUNDS, REST_ROUNDS = 8, 200
+# Rounds of the relaxation of what is left in the end.
+REST_ROUNDS = 200
 # What is left is solved exactly where there are no more goals than this, and so much may be done for each.
 GOALS, EFFORT = 3, Effort(branches=4, patterns=4_000, nodes=50, looks=50)
 # How often it is rounded to the end, where that does not decide it.
@@ -114,7 +113,7 @@ class RowDives:
                     return part.outside(verdict.answer)
                 if not verdict.proven:
                     break
-                goal += step
+                goal = goal + step if step > 0 else math.inf
             else:
                 return None
         found = self._rounded(part.program, bound, ascent.patterns, most, watch)

@@ -8,6 +8,7 @@ import pytest
 from solver.branching import Tree
 from solver.facilities import Facilities, all_alone, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
+from solver.goals import Goals, Verdict
 from solver.outcome import Watch
 from solver.packed_bound import PackedAscent
 from solver.parts import Part, members_of
@@ -52,6 +53,23 @@ def test_dives_over_many_fragments_are_whole_and_cheaper(seed: int) -> None:
     assert better is not None
     assert served(program, better) == program.members.tolist()
     assert ascent.value * (1 - 1e-9) <= total_cost(better) < total_cost(first)
+
+
+def test_where_prices_share_no_step_the_rest_has_one_goal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is proven at it ends the search for it."""
+    program = random_program(1, classes=30, groups=4, options=6)
+    ascent = ascent_of(program)
+    ascent.step = 0.0
+    goals: list[float] = []
+
+    def reach(_: Goals, goal: float, *__: object) -> Verdict:
+        goals.append(goal)
+        assert len(goals) <= 1
+        return Verdict(proven=True)
+
+    monkeypatch.setattr(Goals, "reach", reach)
+    assert RowDives(program, ascent, seed=0).improve(settle(program, all_alone(program)), Watch()) is None
+    assert len(goals) == 1
 
 
 def test_a_stop_ends_a_dive_and_it_goes_on_later() -> None:
