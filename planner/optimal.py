@@ -18,7 +18,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
@@ -28,9 +29,11 @@ from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem
 from planner.programs import (
     ModelPart,
     draft_of,
+    draft_of_paths,
     model_part,
     network_of,
     one_stage_program,
+    plan_in,
 )
 from planner.route_turns import RouteTurns, price_at
 from planner.supervision import supervise
@@ -39,13 +42,18 @@ from solver.one_stage import solve_one_stage
 from solver.outcome import Limit, Outcome, Report, Status, Watch, outcome_of, relative_gap
 from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
+from solver.recreation import Recreation
 from solver.route_bound import RouteBound
-from solver.route_graph import route_graph
+from solver.route_graph import RouteGraph, route_graph
+from solver.routes import Network
 from solver.steps import common_step, round_up
 
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
 # is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper.
 ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
+# The part of a model's time in which other routes are tried at first, at most so many seconds: 5.2 is given
+# up the sooner the cheaper the plan at hand is.
+OTHER_ROUTES, OTHER_ROUTES_S = 0.02, 1.0
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
 # Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
@@ -192,11 +200,14 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
+        routes = _Routes(part=part)
+        if any_number:
+            _other_routes(part, routes, settings, min(OTHER_ROUTES_S, OTHER_ROUTES * left * weight), board)
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = price_at(part.menu, board.drafts[part.model]) if any_number else math.inf
         _one_stage(part, settings, left * weight, board, enough)
         best = board.drafts[part.model]
-        best, bound = _any_number(part, settings, ends - time.perf_counter(), board, best, any_number)
+        best, bound = _any_number(part, routes, settings, ends - time.perf_counter(), board, best, any_number)
         if board.look is not None:
             board.note(board.look)
         board.keep(part.model, best)
@@ -307,8 +318,54 @@ def _watch(settings: PlanSettings, time_limit_s: float, report: Report) -> Watch
     )
 
 
+@dataclass(kw_only=True, eq=False)
+class _Routes:
+    """Program 5.3 of one model, made when it is asked for; None where it is too large."""
+
+    part: ModelPart
+
+    @cached_property
+    def step(self) -> float:
+        return common_step(set(self.part.menu.prices.tolist()))
+
+    @cached_property
+    def network(self) -> Network | None:
+        return network_of(self.part)
+
+    @cached_property
+    def graph(self) -> RouteGraph | None:
+        return None if self.network is None else route_graph(self.network)
+
+    @property
+    def spread(self) -> bool:
+        """Whether every class may have a path of its own."""
+        network, graph = self.network, self.graph
+        return (
+            network is not None and graph is not None and len(network.load) * len(graph.tail) <= MOST_SPREAD
+        )
+
+
+def _other_routes(
+    part: ModelPart, routes: _Routes, settings: PlanSettings, time_s: float, board: _Scoreboard
+) -> None:
+    """A cheaper plan by ruin and recreate onto the board, where a moment is enough for one."""
+    network, graph = routes.network, routes.graph
+    if network is None or graph is None or not routes.spread:
+        return
+    full, best = graph.spread(network), board.drafts[part.model]
+
+    def report(progress: SolverProgress) -> None:
+        board.tell(part.model, progress.phase, progress.objective, 0.0)
+
+    watch = _watch(settings, time_s, report)
+    search = Recreation(full, routes.step, plan_in(part, full, best), settings.seed)
+    if search.improve(watch, time_s):
+        board.keep(part.model, draft_of_paths(part, full, search.plan))
+
+
 def _any_number(
     part: ModelPart,
+    routes: _Routes,
     settings: PlanSettings,
     time_limit_s: float,
     board: _Scoreboard,
@@ -316,8 +373,7 @@ def _any_number(
     choosing: bool,
 ) -> tuple[Draft, float]:
     """A plan no dearer than `best`, and a bound on every plan of this model, by 5.3."""
-    step = common_step(set(part.menu.prices.tolist()))
-    network = network_of(part)
+    step, network = routes.step, routes.network
     if network is None:
         return best, 0.0
     price = price_at(part.menu, best)
@@ -332,12 +388,12 @@ def _any_number(
     board.look = watch
     watch.update(objective=price)
     watch.update(lower_bound=round_up(path_bound(network, watch), step))
-    graph = None if watch.over else route_graph(network)
+    graph = None if watch.over else routes.graph
     if graph is None:
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
     bound.sweep(watch)
-    if choosing and len(network.load) * len(graph.tail) > MOST_SPREAD:
+    if choosing and not routes.spread:
         bound.run(watch)
         return best, watch.lower_bound
     if not choosing:

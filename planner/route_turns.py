@@ -1,8 +1,8 @@
-"""Program 5.3 of one model by turns: its bound, instances alone, parts of a plan again, a choice of routes.
+"""Program 5.3 of one model by turns: its bound, instances alone, other routes, parts again, a choice of them.
 
-The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.route_repairs` and
-`solver.route_choice`. With a second core a process beside this one looks for plans all the time
-(`solver.route_companion`).
+The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.recreation`,
+`solver.route_repairs` and `solver.route_choice`. With a second core a process beside this one looks for plans
+all the time (`solver.route_companion`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from planner.problem import Draft, PlanSettings
 from planner.programs import ModelPart, draft_of_paths, plan_in
 from solver.beside import worthwhile
 from solver.outcome import Watch
+from solver.recreation import Recreation
 from solver.route_bound import RouteBound, RoutePath
 from solver.route_choice import Choice, choose_paths
 from solver.route_companion import RouteCompanion, RouteKnown, RouteTask
@@ -30,6 +32,8 @@ from solver.steps import round_up
 # a part of the time left.
 BOUNDING, QUICKLY, REPAIRING, COUNTING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.5, 12
 REPAIRS = 100
+# The part that is bounding's where plans are looked for on another core meanwhile.
+BOUNDING_BESIDE = 0.85
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
 MOST_CHOOSING = 60
 # How often the companion is told of better prices.
@@ -87,6 +91,11 @@ class RouteTurns:
             keep=self._keep,
         )
 
+    @cached_property
+    def recreation(self) -> Recreation:
+        """The search for other routes."""
+        return Recreation(self.full, self.bound.step, self.repairs.plan, self.settings.seed)
+
     def run(self) -> Draft:
         """The best plan found; what was proven is told to the watch."""
         watch, bound = self.watch, self.bound
@@ -101,15 +110,24 @@ class RouteTurns:
                 if not watch.over and self._few:
                     self._count()
                 # As long as there is something left to choose for, that comes first.
-                better = self.repairs.improve(
-                    watch, REPAIRS, watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING)
-                )
+                better = self._improve(watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING))
                 if not watch.over and self._few:
                     self._choose()
                 if not better and watch.lower_bound <= before and bound.done:
                     self.repairs.improve(watch, REPAIRS)
             self.hear()
         return self.best
+
+    def _improve(self, time_limit_s: float) -> int:
+        """Other routes, unless they are tried beside this, and parts again; how often that helped."""
+        watch, better = self.watch, 0
+        if self._companion is None:
+            self.recreation.take(self.repairs.plan)
+            if self.recreation.improve(watch, time_limit_s / 2) and self.repairs.take(self.recreation.plan):
+                self._keep(self.repairs.plan)
+                better += 1
+            time_limit_s /= 2
+        return better + self.repairs.improve(watch, REPAIRS, time_limit_s)
 
     def hear(self) -> None:
         """Take what the companion found, and tell it what is known; to be called now and then."""
@@ -135,6 +153,7 @@ class RouteTurns:
             return
         task = RouteTask(
             graph=self.full,
+            plan=tuple(self.repairs.plan),
             condensed=self._condensed,
             step=self.bound.step,
             # Not the same parts as here.
@@ -164,7 +183,9 @@ class RouteTurns:
 
     def _bound(self) -> None:
         watch, bound = self.watch, self.bound
-        self._bounding = self.watch_for(watch.remaining_s * BOUNDING)
+        self._bounding = self.watch_for(
+            watch.remaining_s * (BOUNDING if self._companion is None else BOUNDING_BESIDE)
+        )
         self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(self._bounding)
         watch.update(lower_bound=self._bounding.lower_bound)

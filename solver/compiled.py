@@ -87,7 +87,8 @@ def main() -> None:
     from solver.group_labels import GroupLabels
     from solver.outcome import Watch
     from solver.packed_bound import PackedAscent
-    from solver.route_bound import RouteBound
+    from solver.recreation import Recreation
+    from solver.route_bound import RouteBound, RoutePath
     from solver.route_graph import route_graph
     from solver.routes import Network
 
@@ -123,6 +124,7 @@ def main() -> None:
     bound.sweep(Watch())
     bound.run(Watch())
     bound.lean()
+    Recreation(graph, 1.0, [(RoutePath(k=0, arcs=(0,)), 1.0)], 0).improve(Watch(), 0.01)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """A process beside a search for 5.3 (`solver.beside`): it looks for better plans while the search proves.
 
-First it chooses among all paths over the stages that the relaxation uses most, then it solves parts of the
-plan again (`solver.route_repairs`). The search tells it the relaxation's prices as they become better, and of
-cheaper plans, and it tells every cheaper plan that it finds.
+It tries other routes (`solver.recreation`) and solves parts of the plan again (`solver.route_repairs`), by
+turns of the same length; once the relaxation is known it also chooses among all paths over the stages that it
+uses most. The search tells it the relaxation's prices as they become better, and of cheaper plans, and it
+tells every cheaper plan that it finds.
 """
 
 from __future__ import annotations
 
 import math
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from solver.beside import Beside
 from solver.outcome import Watch
+from solver.recreation import Recreation
 from solver.route_choice import most_used, share_out
 from solver.route_graph import RouteGraph
 from solver.route_kernel import Prices
@@ -25,8 +26,9 @@ from solver.routes import Floats, Indices
 
 Plan = tuple[Part, ...]
 
-# How long it may choose among the stages used most.
-CHOOSING_S = 12.0
+# How long it may choose among the stages used most, and how long a turn of trying other routes is: as long as
+# what was done since the last one, within these.
+CHOOSING_S, SHORTEST_S, LONGEST_S = 12.0, 0.5, 4.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +45,10 @@ class RouteKnown:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RouteTask:
-    """Classes and arcs; `condensed` [K] says which class of the relaxation a class belongs to."""
+    """Classes, arcs and a plan; `condensed` [K] says which class of the relaxation a class belongs to."""
 
     graph: RouteGraph
+    plan: Plan
     condensed: Indices
     step: float
     seed: int
@@ -61,33 +64,38 @@ class RouteWork:
     def __init__(self, task: RouteTask, send: Callable[[Plan], None]) -> None:
         self._task, self._send = task, send
         self._known: RouteKnown | None = None
-        self._told = threading.Event()
 
     def hear(self, known: RouteKnown) -> None:
         """What the search knows."""
         self._known = known
-        self._told.set()
 
     def run(self) -> None:
         """Until too much is in memory; otherwise it is the search that ends."""
         task = self._task
-        self._told.wait()
         watch = Watch(memory_limit_mb=task.memory_limit_mb)
-        repairs = self._repairs()
-        chosen, chosen_last = False, False
+        recreation = Recreation(task.graph, task.step, task.plan, task.seed)
+        repairs: Repairs | None = None
+        chosen, chosen_last, turn_s = False, False, SHORTEST_S
         while watch.limit is None:
-            known = self._known
-            assert known is not None
+            if recreation.improve(watch, turn_s):
+                self._send(tuple(recreation.plan))
+            began, known = watch.elapsed_s, self._known
+            if known is None:
+                continue
+            repairs = repairs or self._repairs(known)
             repairs.arcs, repairs.use = known.arcs, known.use
             repairs.take(known.plan)
+            repairs.take(recreation.plan)
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final
                 self._choose(repairs, watch)
-            repairs.improve(watch, 1)
+            while watch.limit is None and watch.elapsed_s < began + SHORTEST_S:
+                repairs.improve(watch, 1)
+            recreation.take(repairs.plan)
+            turn_s = min(LONGEST_S, max(SHORTEST_S, watch.elapsed_s - began))
 
-    def _repairs(self) -> Repairs:
-        task, known = self._task, self._known
-        assert known is not None
+    def _repairs(self, known: RouteKnown) -> Repairs:
+        task = self._task
         return Repairs(
             graph=task.graph,
             plan=list(known.plan),

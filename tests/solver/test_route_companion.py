@@ -34,7 +34,7 @@ def test_it_finds_the_best_plan(seed: int, told_of_use: bool) -> None:
     bound.run(Watch())
     plan = alone(graph)
     first = price_of(graph, plan)
-    task = RouteTask(graph=graph, condensed=np.arange(len(graph.load)), step=10.0, seed=0)
+    task = RouteTask(graph=graph, plan=tuple(plan), condensed=np.arange(len(graph.load)), step=10.0, seed=0)
     known = RouteKnown(
         plan=tuple(plan),
         arcs=graph.everything,

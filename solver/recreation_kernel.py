@@ -1,0 +1,241 @@
+"""The search of `solver.recreation` as machine code; letters and words as there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver.compiled import compiled
+from solver.recreation_arrays import (
+    Arcs,
+    Classes,
+    Labels,
+    Offers,
+    Routes,
+    Stages,
+    cost_of,
+    price_now,
+    remove,
+    replace,
+    settle,
+    survey,
+)
+from solver.recreation_routes import Flags, find_route, labels_for, offers_for
+from solver.routes import Indices
+
+# How often those who give up their routes are the users of stages near one another, rather than alike.
+BY_STAGES = 0.6
+# How many times the users of another stage nearby join in.
+MORE_STAGES = 4
+# How often stages are made cheaper before routes are found, too.
+BEFORE = 0.3
+# How often new stages may only end at some cut points.
+FEW_ENDS = 0.9
+# Units by which routes found so far may cost more than allowed: making stages cheaper may still save them.
+MARGIN = 6
+# Offers of stages that are there, at most.
+MOST_OFFERS = 20_000
+
+
+@compiled
+def make_cheaper(arcs: Arcs, routes: Routes, stages: Stages) -> None:
+    """Every stage, in any order, becomes the cheapest between its ends that is fast enough for its users; of
+    equals the fastest."""
+    arc_time, first, capacity, units = arcs.time, arcs.first, arcs.capacity, arcs.units
+    path, length, load, users, slack = routes
+    number, used = stages.number[0], stages.arcs
+    for at in range(number):
+        other = at + np.random.randint(number - at)
+        used[at], used[other] = used[other], used[at]
+    for at in range(number):
+        e = used[at]
+        if users[e] == 0:
+            continue
+        spare = np.inf
+        for k in range(len(length)):
+            for step in range(length[k]):
+                if path[k, step] == e:
+                    spare = min(spare, slack[k])
+        best, least, time = e, cost_of(load[e], capacity[e], units[e]), arc_time[e]
+        end = arcs.tail[e] * (arcs.depth + 1) + arcs.head[e]
+        for other in range(first[end], first[end + 1]):
+            if other != e and arc_time[other] <= arc_time[e] + spare:
+                cost = cost_of(load[e] + load[other], capacity[other], units[other])
+                if load[other] > 0.0:
+                    cost -= cost_of(load[other], capacity[other], units[other])
+                if cost < least or (cost == least and arc_time[other] < time):
+                    best, least, time = other, cost, arc_time[other]
+        if best != e:
+            replace(arcs, routes, e, best)
+    survey(routes, stages)
+
+
+@compiled
+def give_up(arcs: Arcs, classes: Classes, routes: Routes, most: int, chosen: Indices) -> int:
+    """Choose classes that shall find new routes, chosen[: as many as returned], and take theirs away."""
+    many, number, arc_tail, arc_head = len(classes.load), 0, arcs.tail, arcs.head
+    path, length = routes.path, routes.length
+    wanted = 1 + np.random.randint(most)
+    seed = np.random.randint(many)
+    if np.random.random() < BY_STAGES:
+        e = path[seed, np.random.randint(length[seed])]
+        for _ in range(MORE_STAGES):
+            first = number
+            for k in range(many):
+                for at in range(length[k]):
+                    if path[k, at] == e:
+                        chosen[number] = k
+                        number += 1
+            for at in range(first, number):
+                other = at + np.random.randint(number - at)
+                chosen[at], chosen[other] = chosen[other], chosen[at]
+            number = min(number, wanted)
+            for at in range(first, number):
+                remove(classes, routes, chosen[at])
+            nearest, next_one = np.inf, -1
+            for k in range(many):
+                for at in range(length[k]):
+                    f = path[k, at]
+                    apart = abs(arc_tail[f] - arc_tail[e]) + abs(arc_head[f] - arc_head[e])
+                    distance = apart - 3.0 * np.log(1.0 - np.random.random())
+                    if distance < nearest and f != e:
+                        nearest, next_one = distance, f
+            if number == wanted or next_one < 0:
+                break
+            e = next_one
+        return number
+    apart = np.empty(many)
+    for k in range(many):
+        entries = 2.0 * abs(classes.entry[k] - classes.entry[seed]) / arcs.depth
+        budgets = abs(np.log(classes.budget[k] / classes.budget[seed]))
+        apart[k] = entries + budgets - 0.15 * np.log(1.0 - np.random.random())
+    apart[seed] = 0.0
+    nearest_first = np.argsort(apart)
+    number = min(wanted, many)
+    for at in range(number):
+        chosen[at] = nearest_first[at]
+        remove(classes, routes, chosen[at])
+    return number
+
+
+@compiled
+def in_order(classes: Classes, chosen: Indices) -> Indices:
+    """Some classes in an order that is drawn: any, or by load, budget or entry."""
+    key = np.random.random(len(chosen))
+    drawn = np.random.random()
+    for at in range(len(chosen)):
+        k = chosen[at]
+        if drawn >= 0.85:
+            key[at] = 0.01 * key[at] - classes.entry[k]
+        elif drawn >= 0.7:
+            key[at] = 0.01 * key[at] + classes.entry[k]
+        elif drawn >= 0.5:
+            key[at] = classes.budget[k]
+        elif drawn >= 0.3:
+            key[at] = -classes.load[k]
+    return chosen[np.argsort(key)]
+
+
+@compiled
+def draw_ends(
+    arcs: Arcs, stages: Stages, chosen: Indices, before: Indices, had: Indices, allowed: Flags
+) -> None:
+    """At which cut points new stages may end: often only where some do, or did, and at a few others."""
+    few = np.random.random() < FEW_ENDS
+    share, others = np.random.random(), 0.3 * np.random.random()
+    for cut in range(arcs.depth):
+        allowed[cut] = not few or np.random.random() < others
+    for at in range(stages.number[0]):
+        if np.random.random() < 0.5 + 0.5 * share:
+            allowed[arcs.head[stages.arcs[at]]] = True
+    for k in chosen:
+        for at in range(had[k]):
+            if np.random.random() < 0.3 * share:
+                allowed[arcs.head[before[k, at]]] = True
+    allowed[arcs.depth] = True
+
+
+@compiled
+def recreate(
+    arcs: Arcs,
+    classes: Classes,
+    routes: Routes,
+    stages: Stages,
+    labels: Labels,
+    offers: Offers,
+    chosen: Indices,
+    before: Indices,
+    had: Indices,
+    most: float,
+) -> bool:
+    """Routes for the chosen classes, which have none, and cheaper stages; False where it costs more than
+    `most` units. `before` [K, depth] are the routes that they had,
+    as long as `had` [K] says."""
+    allowed = np.empty(arcs.depth + 1, dtype=np.bool_)
+    survey(routes, stages)
+    draw_ends(arcs, stages, chosen, before, had, allowed)
+    if np.random.random() < BEFORE:
+        make_cheaper(arcs, routes, stages)
+    price = price_now(arcs, routes, stages)
+    for k in in_order(classes, chosen):
+        if price > most + MARGIN:
+            return False
+        units = find_route(arcs, classes, routes, stages, labels, offers, allowed, k)
+        if units < 0:
+            return False
+        price += units
+    make_cheaper(arcs, routes, stages)
+    return price_now(arcs, routes, stages) <= most
+
+
+@compiled
+def anneal(
+    first: int,
+    steps: int,
+    last: int,
+    heat: tuple[float, float],
+    most: int,
+    seed: int,
+    arcs: Arcs,
+    classes: Classes,
+    routes: Routes,
+    best: Routes,
+    price: int,
+) -> int:
+    """Steps from `first` on of a search of `last`: at most so many classes give up their routes and find new
+    ones, and the outcome is kept where it is no dearer, or by no more than what is drawn: on average the
+    heat, which falls from its first to its second number.
+
+    `routes` go on from step to step; where they cost less than `price` units, they go into `best`, and their
+    units are returned. Classes without a route get one first. A search goes on drawing where it was unless
+    there is a `seed` (0 or more).
+    """
+    if seed >= 0:
+        np.random.seed(seed)
+    many, used = len(classes.load), len(arcs.tail)
+    labels, offers = labels_for(arcs.depth, classes.alone.max()), offers_for(arcs.depth, MOST_OFFERS)
+    stages = Stages(np.zeros(1, dtype=np.intp), np.empty(used, dtype=np.intp), np.full(used, np.inf))
+    kept, length = routes.path.copy(), routes.length.copy()
+    chosen = np.empty(many * (arcs.depth + 1), dtype=np.intp)
+    routes.load[:], routes.users[:] = 0.0, 0
+    settle(arcs, classes, routes, stages)
+    now = price_now(arcs, routes, stages)
+    for step in range(first, first + steps):
+        number, allowance = 0, np.inf
+        for k in range(many):
+            if routes.length[k] == 0:
+                chosen[number] = k
+                number += 1
+        if number == 0:
+            degree = heat[0] * (heat[1] / heat[0]) ** (step / last)
+            allowance = now - degree * np.log(1.0 - np.random.random())
+            number = give_up(arcs, classes, routes, most, chosen)
+        if recreate(arcs, classes, routes, stages, labels, offers, chosen[:number], kept, length, allowance):
+            now = price_now(arcs, routes, stages)
+            kept[:], length[:] = routes.path, routes.length
+            if now < price:
+                price = now
+                best.path[:], best.length[:] = routes.path, routes.length
+        else:
+            routes.path[:], routes.length[:] = kept, length
+        settle(arcs, classes, routes, stages)
+    return price
