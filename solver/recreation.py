@@ -43,6 +43,8 @@ HEAT, LEAST_HEAT, MOST_HEAT, COOLED = 1 / 80, 0.5, 2.0, 0.05
 TOGETHER, FEWEST, MOST = 0.5, 20, 100
 # Units that a class alone may cost; where it takes more, prices are counted in larger units.
 MOST_UNITS = 400
+# Units that no plan costs.
+BEYOND = 2**40
 # Prices that share no step are counted in so many parts of the dearest.
 PARTS = 100
 
@@ -50,12 +52,12 @@ PARTS = 100
 class Recreation:
     """The search for one graph; `plan` is the best so far, `price` what it costs.
 
-    `step` is what all prices are multiples of (0: nothing).
+    `step` is what all prices are multiples of (0: nothing). Without a plan the first step makes one.
     """
 
     def __init__(self, graph: RouteGraph, step: float, plan: Sequence[Part], seed: int) -> None:
         self.graph, self.seed = graph, seed
-        self.plan, self.price = list(plan), price_of(graph, plan)
+        self.plan, self.price = list(plan), price_of(graph, plan) if plan else math.inf
         self._arcs, self._classes = _prepared(graph, step)
         self._routes, self._best = _nowhere(graph), _nowhere(graph)
         # Rounds begun; steps done of the last one, and of how many; steps between two looks at the clock.
@@ -122,6 +124,9 @@ class Recreation:
 
     def _begin(self) -> None:
         """Every class on the path that takes most of it in the best plan."""
+        if not self.plan:
+            self._units = BEYOND
+            return
         most = np.zeros(len(self.graph.load))
         for path, part in self.plan:
             if part > most[path.k]:

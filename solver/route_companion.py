@@ -1,9 +1,11 @@
 """A process beside a search for 5.3 (`solver.beside`): it looks for better plans while the search proves.
 
 It tries other routes (`solver.recreation`) and solves parts of the plan again (`solver.route_repairs`), by
-turns of the same length; once the relaxation is known it also chooses among all paths over the stages that it
-uses most. The search tells it the relaxation's prices as they become better, and of cheaper plans, and it
-tells every cheaper plan that it finds.
+turns of the same length; once the relaxation is known it also chooses among all paths over the stages that
+it uses most. Where that does not help any more it begins afresh, from no plan at all, for a moment: with
+heavy loads, parts of one plan solved again lead further than those of another. The search tells it the
+relaxation's prices as they become better, and of cheaper plans, and it tells every cheaper plan that it
+finds.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from solver.beside import Beside
 from solver.outcome import Watch
-from solver.recreation import Recreation
+from solver.recreation import SEEDS, Recreation
 from solver.route_choice import most_used, share_out
 from solver.route_graph import RouteGraph
 from solver.route_kernel import Prices
@@ -29,6 +31,8 @@ Plan = tuple[Part, ...]
 # How long it may choose among the stages used most, and how long a turn of trying other routes is: as long as
 # what was done since the last one, within these.
 CHOOSING_S, SHORTEST_S, LONGEST_S = 12.0, 0.5, 4.0
+# With so many classes at most it begins afresh now and then: other routes for so long, then parts again.
+MOST_AFRESH, OTHER_ROUTES_S, PARTS, PARTS_S = 100, 1.0, 1_000, 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,10 +68,18 @@ class RouteWork:
     def __init__(self, task: RouteTask, send: Callable[[Plan], None]) -> None:
         self._task, self._send = task, send
         self._known: RouteKnown | None = None
+        self._sent = price_of(task.graph, task.plan)
 
     def hear(self, known: RouteKnown) -> None:
         """What the search knows."""
         self._known = known
+
+    def _keep(self, plan: Sequence[Part]) -> None:
+        """Send a plan, unless one as cheap is known."""
+        price = price_of(self._task.graph, plan)
+        if price < self._sent * (1 - 1e-9):
+            self._sent = price
+            self._send(tuple(plan))
 
     def run(self) -> None:
         """Until too much is in memory; otherwise it is the search that ends."""
@@ -75,16 +87,18 @@ class RouteWork:
         watch = Watch(memory_limit_mb=task.memory_limit_mb)
         recreation = Recreation(task.graph, task.step, task.plan, task.seed)
         repairs: Repairs | None = None
-        chosen, chosen_last, turn_s = False, False, SHORTEST_S
+        chosen, chosen_last, turn_s, times = False, False, SHORTEST_S, 0
         while watch.limit is None:
+            before = recreation.price
             if recreation.improve(watch, turn_s):
-                self._send(tuple(recreation.plan))
+                self._keep(recreation.plan)
             began, known = watch.elapsed_s, self._known
             if known is None:
                 continue
-            repairs = repairs or self._repairs(known)
+            repairs = repairs or self._repairs(known, known.plan, task.seed)
             repairs.arcs, repairs.use = known.arcs, known.use
-            repairs.take(known.plan)
+            if repairs.take(known.plan):
+                self._sent = min(self._sent, repairs.price)
             repairs.take(recreation.plan)
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final
@@ -93,19 +107,30 @@ class RouteWork:
                 repairs.improve(watch, 1)
             recreation.take(repairs.plan)
             turn_s = min(LONGEST_S, max(SHORTEST_S, watch.elapsed_s - began))
+            if recreation.price >= before and len(task.graph.load) <= MOST_AFRESH:
+                times += 1
+                recreation.take(self._afresh(known, task.seed + times * SEEDS, watch))
 
-    def _repairs(self, known: RouteKnown) -> Repairs:
+    def _afresh(self, known: RouteKnown, seed: int, watch: Watch) -> list[Part]:
+        """A plan that has nothing to do with those before."""
+        search = Recreation(self._task.graph, self._task.step, (), seed)
+        search.improve(watch, OTHER_ROUTES_S)
+        repairs = self._repairs(known, search.plan, seed)
+        repairs.improve(watch, PARTS, PARTS_S)
+        return repairs.plan
+
+    def _repairs(self, known: RouteKnown, plan: Sequence[Part], seed: int) -> Repairs:
         task = self._task
         return Repairs(
             graph=task.graph,
-            plan=list(known.plan),
+            plan=list(plan),
             arcs=known.arcs,
             use=known.use,
             prices_of=lambda classes: self._prices(task.condensed[classes]),
             step=task.step,
-            seed=task.seed,
+            seed=seed,
             threads=1,
-            keep=lambda plan: self._send(tuple(plan)),
+            keep=self._keep,
         )
 
     def _prices(self, classes: Indices) -> Floats:
@@ -126,7 +151,7 @@ class RouteWork:
             seed=self._task.seed,
         )
         if repairs.take(choice.paths):
-            self._send(tuple(repairs.plan))
+            self._keep(repairs.plan)
 
 
 class RouteCompanion:

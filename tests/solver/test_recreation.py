@@ -108,6 +108,17 @@ def test_from_a_plan_that_splits_classes_it_goes_on_with_their_largest_parts() -
     assert found.price == pytest.approx(price_of(graph, cheapest))
 
 
+def test_without_a_plan_it_begins_with_one() -> None:
+    _, _, graph, best = case(5, fragments=4)
+    found = Recreation(graph, STEP, (), 0)
+    assert found.price == np.inf
+    found._advance()
+    check(graph, found.plan)
+    assert found.price == price_of(graph, found.plan)
+    found.improve(Watch(), 0.3)
+    assert found.price == pytest.approx(best)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 5_000])
 def test_how_often_it_looks_at_the_clock_changes_nothing(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, graph, _ = case(3, fragments=8)
