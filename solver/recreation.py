@@ -43,6 +43,8 @@ HEAT, LEAST_HEAT, MOST_HEAT, COOLED = 1 / 80, 0.5, 2.0, 0.05
 TOGETHER, FEWEST, MOST = 0.5, 20, 100
 # Units that a class alone may cost; where it takes more, prices are counted in larger units.
 MOST_UNITS = 400
+# How often units become twice as large at most: beyond that every instance costs one.
+DOUBLINGS = 60
 # Units that no plan costs.
 BEYOND = 2**40
 # Prices that share no step are counted in so many parts of the dearest.
@@ -153,7 +155,10 @@ def _nowhere(graph: RouteGraph) -> Routes:
 
 
 def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
-    """The graph for machine code, in units so large that no class alone needs more than `MOST_UNITS`."""
+    """The graph for machine code, in units so large that no class alone needs more than `MOST_UNITS`.
+
+    Raises ValueError where a class has no path in time.
+    """
     unit = step if step > 0 else float(graph.price.max()) / PARTS
     cuts = np.arange(graph.depth + 1)
     soonest = np.full(graph.depth + 1, np.inf)
@@ -162,7 +167,7 @@ def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
         tail = graph.tail[e]
         soonest[tail] = min(soonest[tail], graph.time[e] + soonest[graph.head[e]])
     ends = graph.tail * len(cuts) + graph.head
-    while True:
+    for _ in range(DOUBLINGS):
         arcs = Arcs(
             depth=graph.depth,
             tail=graph.tail,
@@ -188,3 +193,4 @@ def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
         if (needed >= 0).all():
             return arcs, classes._replace(alone=needed)
         unit *= 2
+    raise ValueError(f"no path in time for the classes {np.flatnonzero(needed < 0).tolist()}")

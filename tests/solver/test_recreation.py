@@ -148,6 +148,14 @@ def test_loads_of_many_instances_are_counted_in_larger_units() -> None:
     assert found.price < price_of(heavy, first)
 
 
+def test_a_class_without_a_path_in_time_is_named() -> None:
+    _, _, graph, _ = case(1)
+    budget = graph.budget.copy()
+    budget[2] = 1e-3
+    with pytest.raises(ValueError, match=r"no path in time for the classes \[2\]"):
+        Recreation(replace(graph, budget=budget), STEP, (), 0)
+
+
 def test_it_ends_in_time_and_when_told() -> None:
     _, _, graph, _ = case(4)
     found = Recreation(graph, STEP, alone(graph), 0)
