@@ -51,9 +51,9 @@ from solver.steps import common_step, round_up
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
 # is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper.
 ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
-# The part of a model's time in which other routes are tried at first, at most so many seconds: 5.2 is given
-# up the sooner the cheaper the plan at hand is.
-OTHER_ROUTES, OTHER_ROUTES_S = 0.02, 1.0
+# The part of a model's time in which other routes are tried at first, at most so many seconds a class: 5.2 is
+# given up the sooner the cheaper the plan at hand is.
+OTHER_ROUTES, OTHER_ROUTES_S = 0.02, 0.005
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
 # Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
@@ -202,7 +202,8 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         ends = time.perf_counter() + left * weight
         routes = _Routes(part=part)
         if any_number:
-            _other_routes(part, routes, settings, min(OTHER_ROUTES_S, OTHER_ROUTES * left * weight), board)
+            moment = min(OTHER_ROUTES_S * len(part.demands), OTHER_ROUTES * left * weight)
+            _other_routes(part, routes, settings, moment, board)
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = price_at(part.menu, board.drafts[part.model]) if any_number else math.inf
         _one_stage(part, settings, left * weight, board, enough)
