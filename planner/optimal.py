@@ -18,8 +18,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
@@ -28,10 +27,10 @@ from planner.gslice import gslice_plus
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
     ModelPart,
+    RouteProgram,
     draft_of,
     draft_of_paths,
     model_part,
-    network_of,
     one_stage_program,
     plan_in,
 )
@@ -44,8 +43,6 @@ from solver.outcome import Progress as SolverProgress
 from solver.path_bound import path_bound
 from solver.recreation import Recreation
 from solver.route_bound import RouteBound
-from solver.route_graph import RouteGraph, route_graph
-from solver.routes import Network
 from solver.steps import common_step, round_up
 
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
@@ -56,8 +53,6 @@ ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
 OTHER_ROUTES, OTHER_ROUTES_S = 0.02, 0.005
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
-# Classes times arcs up to which parts are solved again: above, that takes hundreds of megabytes.
-MOST_SPREAD = 10_000_000
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
 MANY_CLASSES, GRAFT_S_PER_CLASS = 3_000, 1.5e-3
@@ -200,7 +195,7 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])
         ends = time.perf_counter() + left * weight
-        routes = _Routes(part=part)
+        routes = RouteProgram(part=part)
         if any_number:
             moment = min(OTHER_ROUTES_S * len(part.demands), OTHER_ROUTES * left * weight)
             _other_routes(part, routes, settings, moment, board)
@@ -319,35 +314,8 @@ def _watch(settings: PlanSettings, time_limit_s: float, report: Report) -> Watch
     )
 
 
-@dataclass(kw_only=True, eq=False)
-class _Routes:
-    """Program 5.3 of one model, made when it is asked for; None where it is too large."""
-
-    part: ModelPart
-
-    @cached_property
-    def step(self) -> float:
-        return common_step(set(self.part.menu.prices.tolist()))
-
-    @cached_property
-    def network(self) -> Network | None:
-        return network_of(self.part)
-
-    @cached_property
-    def graph(self) -> RouteGraph | None:
-        return None if self.network is None else route_graph(self.network)
-
-    @property
-    def spread(self) -> bool:
-        """Whether every class may have a path of its own."""
-        network, graph = self.network, self.graph
-        return (
-            network is not None and graph is not None and len(network.load) * len(graph.tail) <= MOST_SPREAD
-        )
-
-
 def _other_routes(
-    part: ModelPart, routes: _Routes, settings: PlanSettings, time_s: float, board: _Scoreboard
+    part: ModelPart, routes: RouteProgram, settings: PlanSettings, time_s: float, board: _Scoreboard
 ) -> None:
     """A cheaper plan by ruin and recreate onto the board, where a moment is enough for one."""
     network, graph = routes.network, routes.graph
@@ -366,7 +334,7 @@ def _other_routes(
 
 def _any_number(
     part: ModelPart,
-    routes: _Routes,
+    routes: RouteProgram,
     settings: PlanSettings,
     time_limit_s: float,
     board: _Scoreboard,

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,17 @@ from planner.menu import EPSILON, Floats, Menu
 from planner.problem import Draft, DraftRoute, DraftStage, Problem
 from solver.facilities import ALONE, Facilities, Group, Pattern
 from solver.route_bound import RoutePath
-from solver.route_graph import RouteGraph
+from solver.route_graph import RouteGraph, route_graph
 from solver.routes import Network
+from solver.steps import common_step
 
 # A stage by (start, end, column).
 Step = tuple[int, int, int]
 
 # A network of more arcs than this is bounded by planner.bounds alone.
 MOST_ARCS = 2_000_000
+# Classes times arcs up to which every class has paths of its own: above, that takes hundreds of megabytes.
+MOST_SPREAD = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -263,3 +267,30 @@ def network_over(menu: Menu, entry: NDArray[np.intp], budget_ms: Floats, load_rp
         budget=budget_ms,
         load=load_rps,
     )
+
+
+@dataclass(kw_only=True, eq=False)
+class RouteProgram:
+    """Program 5.3 of one model, made when it is asked for; None where it is too large."""
+
+    part: ModelPart
+
+    @cached_property
+    def step(self) -> float:
+        return common_step(set(self.part.menu.prices.tolist()))
+
+    @cached_property
+    def network(self) -> Network | None:
+        return network_of(self.part)
+
+    @cached_property
+    def graph(self) -> RouteGraph | None:
+        return None if self.network is None else route_graph(self.network)
+
+    @property
+    def spread(self) -> bool:
+        """Whether every class may have a path of its own."""
+        network, graph = self.network, self.graph
+        return (
+            network is not None and graph is not None and len(network.load) * len(graph.tail) <= MOST_SPREAD
+        )

@@ -27,7 +27,7 @@ from solver.recreation_routes import LATE, alone
 from solver.route_bound import RoutePath
 from solver.route_choice import instances_for
 from solver.route_graph import RouteGraph
-from solver.route_repairs import Part, price_of
+from solver.route_repairs import Part, carried_by, price_of
 from solver.routes import EPSILON
 from solver.steps import SLACK
 
@@ -129,15 +129,11 @@ class Recreation:
         if not self.plan:
             self._units = BEYOND
             return
-        most = np.zeros(len(self.graph.load))
-        for path, part in self.plan:
-            if part > most[path.k]:
-                most[path.k] = part
-                self._routes.path[path.k, : len(path.arcs)] = path.arcs
-                self._routes.length[path.k] = len(path.arcs)
-        load = np.zeros(len(self.graph.tail))
-        for k, long in enumerate(self._routes.length.tolist()):
-            load[self._routes.path[k, :long]] += self.graph.load[k]
+        largest = {path.k: path for path, _ in sorted(self.plan, key=lambda part: part[1])}
+        for k, path in largest.items():
+            self._routes.path[k, : len(path.arcs)] = path.arcs
+            self._routes.length[k] = len(path.arcs)
+        load = carried_by(self.graph, [(path, 1.0) for path in largest.values()])
         # Where the plan splits classes, it may well be cheaper than this; then what is found may be, too.
         instances = instances_for(load, self.graph.capacity)
         self._units = int(np.ceil(instances * self._arcs.units - SLACK).sum())
@@ -160,13 +156,13 @@ def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
     Raises ValueError where a class has no path in time.
     """
     unit = step if step > 0 else float(graph.price.max()) / PARTS
-    cuts = np.arange(graph.depth + 1)
     soonest = np.full(graph.depth + 1, np.inf)
     soonest[graph.depth] = 0.0
     for e in range(len(graph.tail) - 1, -1, -1):
         tail = graph.tail[e]
         soonest[tail] = min(soonest[tail], graph.time[e] + soonest[graph.head[e]])
-    ends = graph.tail * len(cuts) + graph.head
+    cuts = graph.depth + 1
+    ends = graph.tail * cuts + graph.head
     for _ in range(DOUBLINGS):
         arcs = Arcs(
             depth=graph.depth,
@@ -175,7 +171,7 @@ def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
             time=graph.time,
             capacity=graph.capacity,
             units=graph.price / unit,
-            first=np.searchsorted(ends, np.arange(len(cuts) ** 2 + 1)),
+            first=np.searchsorted(ends, np.arange(cuts**2 + 1)),
             soonest=soonest,
         )
         begins, units, time, arc = bought(arcs, graph.entry, graph.load, MOST_UNITS)

@@ -19,13 +19,17 @@ from solver.recreation_arrays import (
     settle,
     survey,
 )
-from solver.recreation_routes import Flags, find_route, labels_for, offers_for
+from solver.recreation_routes import find_route, labels_for, offers_for
+from solver.route_kernel import Flags
 from solver.routes import Indices
 
 # How often those who give up their routes are the users of stages near one another, rather than alike.
 BY_STAGES = 0.6
-# How many times the users of another stage nearby join in.
-MORE_STAGES = 4
+# How many times the users of another stage nearby join in, and by how many cut points on average one farther
+# away may come first.
+MORE_STAGES, STAGE_NOISE = 4, 3.0
+# Classes are alike by entry (as a part of the depth, so many times) and budget (logarithm), and at random.
+ENTRIES, CLASS_NOISE = 2.0, 0.15
 # How often stages are made cheaper before routes are found, too.
 BEFORE = 0.3
 # How often new stages may only end at some cut points.
@@ -96,7 +100,7 @@ def give_up(arcs: Arcs, classes: Classes, routes: Routes, most: int, chosen: Ind
                 for at in range(length[k]):
                     f = path[k, at]
                     apart = abs(arc_tail[f] - arc_tail[e]) + abs(arc_head[f] - arc_head[e])
-                    distance = apart - 3.0 * np.log(1.0 - np.random.random())
+                    distance = apart - STAGE_NOISE * np.log(1.0 - np.random.random())
                     if distance < nearest and f != e:
                         nearest, next_one = distance, f
             if number == wanted or next_one < 0:
@@ -105,9 +109,9 @@ def give_up(arcs: Arcs, classes: Classes, routes: Routes, most: int, chosen: Ind
         return number
     apart = np.empty(many)
     for k in range(many):
-        entries = 2.0 * abs(classes.entry[k] - classes.entry[seed]) / arcs.depth
+        entries = ENTRIES * abs(classes.entry[k] - classes.entry[seed]) / arcs.depth
         budgets = abs(np.log(classes.budget[k] / classes.budget[seed]))
-        apart[k] = entries + budgets - 0.15 * np.log(1.0 - np.random.random())
+        apart[k] = entries + budgets - CLASS_NOISE * np.log(1.0 - np.random.random())
     apart[seed] = 0.0
     nearest_first = np.argsort(apart)
     number = min(wanted, many)
@@ -168,8 +172,7 @@ def recreate(
     most: float,
 ) -> bool:
     """Routes for the chosen classes, which have none, and cheaper stages; False where it costs more than
-    `most` units. `before` [K, depth] are the routes that they had,
-    as long as `had` [K] says."""
+    `most` units. `before` [K, depth] are the routes that they had, of `had` [K] arcs each."""
     allowed = np.empty(arcs.depth + 1, dtype=np.bool_)
     survey(routes, stages)
     draw_ends(arcs, stages, chosen, before, had, allowed)

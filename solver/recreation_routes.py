@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solver.compiled import compiled
 from solver.recreation_arrays import (
@@ -18,9 +17,8 @@ from solver.recreation_arrays import (
     shift,
     survey,
 )
+from solver.route_kernel import Flags
 from solver.routes import Indices
-
-Flags = NDArray[np.bool_]
 
 # How often a stage that is there is overlooked.
 OVERLOOKED = 0.02

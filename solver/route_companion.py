@@ -97,8 +97,8 @@ class RouteWork:
                 continue
             repairs = repairs or self._repairs(known, known.plan, task.seed)
             repairs.arcs, repairs.use = known.arcs, known.use
-            if repairs.take(known.plan):
-                self._sent = min(self._sent, repairs.price)
+            repairs.take(known.plan)
+            self._sent = min(self._sent, repairs.price)
             repairs.take(recreation.plan)
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final

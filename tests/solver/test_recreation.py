@@ -100,8 +100,8 @@ def test_from_a_plan_that_splits_classes_it_goes_on_with_their_largest_parts() -
     split = [(whole[0][0], 0.4), (other, 0.6), *whole[1:]]
     found = Recreation(graph, STEP, split, 0)
     assert found.price == pytest.approx(price_of(graph, split))
-    found._advance()
-    assert tuple(found._best.path[0, : found._best.length[0]].tolist()) != ()
+    found._begin()
+    assert tuple(found._routes.path[0, : found._routes.length[0]].tolist()) == other.arcs
     assert not found.take(split)
     cheapest = search(graph, whole).plan
     assert found.take(cheapest) or found.price == pytest.approx(price_of(graph, cheapest))
