@@ -1,6 +1,6 @@
-"""Program 5.3 of one model by turns: its bound, instances alone, other routes, parts again, a choice of them.
+"""Program 5.3 of one model by turns: its bound, branching, other routes, parts again, a choice of them.
 
-The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.recreation`,
+The mathematics is in `solver.route_bound`, `solver.route_counts`, `solver.route_tree`, `solver.recreation`,
 `solver.route_repairs` and `solver.route_choice`. With a second core a process beside this one looks for plans
 all the time (`solver.route_companion`).
 """
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -20,20 +21,23 @@ from planner.programs import ModelPart, draft_of_paths, plan_in
 from solver.beside import worthwhile
 from solver.outcome import Watch
 from solver.recreation import Recreation
-from solver.route_bound import RouteBound, RoutePath
+from solver.route_bound import PRECISELY, RouteBound, RoutePath
 from solver.route_choice import Choice, choose_paths
 from solver.route_companion import RouteCompanion, RouteKnown, RouteTask
 from solver.route_counts import RouteCounts
 from solver.route_repairs import Repairs
+from solver.route_tree import RouteTree
 from solver.routes import Network
 from solver.steps import round_up
 
-# Bounding, counting instances, solving parts again (so many at most) and choosing take turns, each with such
-# a part of the time left.
-BOUNDING, QUICKLY, REPAIRING, COUNTING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.5, 12
+# Bounding, counting instances, branching, solving parts again (so many at most) and choosing take turns, each
+# with such a part of the time left.
+BOUNDING, QUICKLY, REPAIRING, COUNTING, BRANCHING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.4, 0.5, 12
 REPAIRS = 100
-# The part that is bounding's where plans are looked for on another core meanwhile.
-BOUNDING_BESIDE = 0.85
+# The parts for bounding and branching where plans are looked for on another core meanwhile.
+BOUNDING_BESIDE, BRANCHING_BESIDE = 0.85, 0.75
+# How near the relaxation is to be known before branching: the last part takes long, and nodes bring it, too.
+NEAR = 4e-3
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
 MOST_CHOOSING = 60
 # How often the companion is told of better prices.
@@ -43,6 +47,12 @@ TELL_EVERY_S = 2.0
 def price_at(menu: Menu, draft: Draft) -> float:
     """What a draft's instances cost."""
     return math.fsum(stage.instances * float(menu.prices[stage.column]) for stage in draft.stages)
+
+
+class Decide(Protocol):
+    """Whether there is a plan of at most a goal."""
+
+    def __call__(self, goal: float, watch: Watch, *, time_limit_s: float) -> Choice: ...
 
 
 class RouteTurns:
@@ -66,13 +76,14 @@ class RouteTurns:
         """
         self.part, self.settings, self.bound, self.best = part, settings, bound, best
         self.keep, self.watch, self.watch_for = keep, watch, watch_for
-        # What was counted and chosen for already: goals, and how good the prices were.
-        self._counted: set[tuple[float, float]] = set()
+        # What was decided and chosen for already: goals, and how good the prices were.
+        self._decided: set[tuple[str, float, float]] = set()
         self._tried: set[tuple[float, float]] = set()
         # The bound may be of condensed classes, several of ours each; plans are of ours.
         self.full = bound.graph.spread(network)
         self._few = self.full is bound.graph and len(network.load) <= MOST_CHOOSING
         self.counts = RouteCounts(bound, settings.seed)
+        self.tree = RouteTree(bound, settings.seed)
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of
         self._condensed = condensed
@@ -106,9 +117,13 @@ class RouteTurns:
                 if watch.over:
                     break
                 before = watch.lower_bound
-                self._bound()
+                first = turn == 0 and self._few
+                self._bound(near=NEAR if first else PRECISELY)
                 if not watch.over and self._few:
-                    self._count()
+                    self._step_up("counting instances", self.counts.decide, COUNTING)
+                if not watch.over and first:
+                    beside = self._companion is not None
+                    self._step_up("branching", self.tree.decide, BRANCHING_BESIDE if beside else BRANCHING)
                 # As long as there is something left to choose for, that comes first.
                 better = self._improve(watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING))
                 if not watch.over and self._few:
@@ -181,13 +196,13 @@ class RouteTurns:
             )
         )
 
-    def _bound(self) -> None:
+    def _bound(self, near: float) -> None:
         watch, bound = self.watch, self.bound
         self._bounding = self.watch_for(
             watch.remaining_s * (BOUNDING if self._companion is None else BOUNDING_BESIDE)
         )
         self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-        bound.run(self._bounding)
+        bound.run(self._bounding, near=near)
         watch.update(lower_bound=self._bounding.lower_bound)
         self._bounding = None
         self.repairs.arcs, self.repairs.use = bound.alive, bound.use
@@ -201,17 +216,18 @@ class RouteTurns:
             self.best = self.keep(found)
             self.watch.update(objective=price)
 
-    def _count(self) -> None:
+    def _step_up(self, phase: str, decide: Decide, part: float) -> None:
         """One step of the price after the other, from the bound on: is there such a plan?"""
         watch, step = self.watch, self.bound.step
-        until_s = watch.elapsed_s + COUNTING * watch.remaining_s
-        watch.update(phase="counting instances")
+        until_s = watch.elapsed_s + part * watch.remaining_s
+        watch.update(phase=phase)
         while step > 0 and not watch.over:
             goal = watch.lower_bound + 0.5 * step
-            if (goal, self.bound.value) in self._counted:
+            question = (phase, goal, self.bound.value)
+            if question in self._decided:
                 return
-            self._counted.add((goal, self.bound.value))
-            choice = self.counts.decide(goal, watch, time_limit_s=until_s - watch.elapsed_s)
+            self._decided.add(question)
+            choice = decide(goal, watch, time_limit_s=until_s - watch.elapsed_s)
             if not self._learn(choice, goal):
                 return
 

@@ -94,6 +94,11 @@ class RouteAscent:
         use[self.arcs] = self._use_sum.max(axis=1) / max(self._use_weight, 1e-300)
         return use
 
+    def carrying(self, most: int) -> list[RoutePath]:
+        """The paths that carried most, so many of them all."""
+        paths, order = list(self._paths), np.argsort(-self._part_sum, kind="stable")[:most]
+        return [paths[at] for at in order.tolist()]
+
     def add(self, paths: Iterable[RoutePath]) -> None:
         """Make paths known."""
         new = [path for path in dict.fromkeys(paths) if path not in self._paths]

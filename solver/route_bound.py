@@ -29,6 +29,7 @@ is unpaid) over all the arcs it uses, so whole paths are left out, too (`RouteBo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,8 @@ ROUND_SWEEPS, ROUND_STRIDE = 3, 0.6
 LEAN_TURNS, LEAN_STRIDE = 6, 0.5
 # What is missing to a goal matters from here on.
 MATTERS = 1e-3
+# How near to the relaxation's optimum is precise.
+PRECISELY = MATTERS / 10
 # Rounds, and the steps of the ascent in each: more and more once the other arcs' prices are good enough.
 ROUNDS, FEWEST_STEPS, MOST_STEPS, MORE_STEPS = 5_000, 200, 600, 1.3
 # What sums of prices in single precision may be wrong by, generously.
@@ -104,6 +107,15 @@ class RouteBound:
         else:
             self._ascent.add([path])
 
+    def resume(self, prices: Floats, guide: Floats, paths: Iterable[RoutePath]) -> None:
+        """Begin with prices [K, E] that keep to every arc's, a guide like them, and paths."""
+        self.prices, self.guide = prices, guide
+        self._given = list(paths)
+
+    def carrying(self, most: int) -> list[RoutePath]:
+        """Of the paths found those that carry most, so many of them all."""
+        return self._given[:most] if self._ascent is None else self._ascent.carrying(most)
+
     def sweep(self, watch: Watch) -> None:
         """Raise the bound quickly: sweeps alone."""
         prices = self.prices
@@ -118,20 +130,27 @@ class RouteBound:
             prices = (1 - stride) * prices
             prices[:, arcs] += stride * self._shared(needs, arcs)
 
-    def run(self, watch: Watch) -> None:
-        """Raise the bound until the relaxation's optimum is reached or the watch says stop."""
+    def run(
+        self, watch: Watch, *, near: float = PRECISELY, rounding: bool = True, rounds: int = ROUNDS
+    ) -> None:
+        """Raise the bound until the relaxation's optimum is reached or the watch says stop.
+
+        It is reached where no more than `near` is missing, as a part of it, or, with `rounding`, where both
+        are the same in steps of the price. It is given up after so many rounds.
+        """
         ascent = None if watch.over else self._begun(watch)
         if ascent is None:
             return
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             ascent.run(round(self._steps), watch)
             if watch.over:
                 return
             self.relaxed, self.use = ascent.above, ascent.use
             self.guide = self._share_the_rest(ascent, self.guide, watch)
-            done = self.value >= self.relaxed * (1 - MATTERS / 10)
-            rounded = self.step > 0 and round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
-            if done or rounded:
+            done = self.value >= self.relaxed * (1 - near)
+            if rounding and self.step > 0:
+                done |= round_up(self.value, self.step) >= round_up(self.relaxed, self.step)
+            if done:
                 self.done = True
                 return
             if watch.over:

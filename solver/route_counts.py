@@ -19,6 +19,7 @@ With several hundred arcs the master takes too long.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,8 +37,9 @@ from solver.steps import SLACK
 
 # Arcs up to which the master is tried, paths over the arcs that are there, and rounds for a goal.
 MOST_ARCS, MOST_PATHS, ROUNDS = 200, 20_000, 1_000
-# Coefficients are rounded up in these parts, and what rows ask for is one part less: sums of doubles.
-PARTS = 1_000
+# Coefficients are rounded up in these parts, and what rows ask for is one part less: sums of doubles. The
+# finer ones are for rows that instances which lack very little would keep otherwise; they take longer.
+PARTS, FINE_PARTS = 1_000, 100_000
 # Parts of the largest budget in which time is counted, rounded down.
 TICKS = 1_000_000
 
@@ -50,21 +52,21 @@ class _Master:
     arcs: Indices
     counts: list[cp_model.IntVar]
 
-    def add(self, row: Floats) -> None:
-        """Ask for a row."""
-        parts = self._parts(row)
-        used = np.flatnonzero(parts)
+    def add(self, row: Floats, parts: int = PARTS) -> None:
+        """Ask for a row, its coefficients rounded up in such parts."""
+        rounded = self._rounded(row, parts)
+        used = np.flatnonzero(rounded)
         counts = [self.counts[at] for at in used.tolist()]
-        weights = parts[used].astype(int).tolist()
-        self.model.add(cp_model.LinearExpr.weighted_sum(counts, weights) >= PARTS - 1)
+        weights = rounded[used].astype(int).tolist()
+        self.model.add(cp_model.LinearExpr.weighted_sum(counts, weights) >= parts - 1)
 
-    def breaks(self, row: Floats, counts: Floats) -> bool:
+    def breaks(self, row: Floats, counts: Floats, parts: int) -> bool:
         """Whether counts [arcs] would break a row as it would be asked for."""
-        return bool(self._parts(row) @ counts < PARTS - 1)
+        return bool(self._rounded(row, parts) @ counts < parts - 1)
 
-    def _parts(self, row: Floats) -> Floats:
-        parts: Floats = np.ceil(row[self.arcs] * PARTS - EPSILON)
-        return parts
+    def _rounded(self, row: Floats, parts: int) -> Floats:
+        rounded: Floats = np.ceil(row[self.arcs] * parts - EPSILON)
+        return rounded
 
 
 class RouteCounts:
@@ -73,7 +75,7 @@ class RouteCounts:
     def __init__(self, bound: RouteBound, seed: int) -> None:
         self.bound, self.seed = bound, seed
         self._generator = np.random.default_rng(seed)
-        self._rows: list[Floats] = []
+        self._rows: list[tuple[Floats, int]] = []
 
     def decide(self, goal: float, watch: Watch, *, time_limit_s: float) -> Choice:
         """A plan of at most `goal`; without one, the bound is infinite where it is proven that there is none.
@@ -87,8 +89,10 @@ class RouteCounts:
         if self.bound.step <= 0 or len(arcs) > MOST_ARCS:
             return nothing
         master = _master(graph, arcs, int(goal / self.bound.step + SLACK), self.bound.step)
-        for row in [*crossing_rows(graph, arcs), *priced_rows(self.bound, lean), *self._rows]:
+        for row in [*crossing_rows(graph, arcs), *priced_rows(self.bound, lean)]:
             master.add(row)
+        for row, parts in self._rows:
+            master.add(row, parts)
         for _ in range(ROUNDS):
             rest_s = until_s - watch.elapsed_s
             if watch.over or rest_s <= 0:
@@ -126,10 +130,11 @@ class RouteCounts:
             lack = missed(graph, paths, arcs, instances, worth)
             if lack is None:
                 continue
-            for row in missed_rows(graph, master.arcs, lack, self._generator, over):
-                if master.breaks(row, counts):
-                    master.add(row)
-                    self._rows.append(row)
+            rows = missed_rows(graph, master.arcs, lack, self._generator, over)
+            for parts, row in itertools.product((PARTS, FINE_PARTS), rows):
+                if master.breaks(row, counts, parts):
+                    master.add(row, parts)
+                    self._rows.append((row, parts))
                     told = True
                     break
         return None if told else nothing

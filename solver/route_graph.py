@@ -84,6 +84,21 @@ class RouteGraph:
             class_of=among,
         )
 
+    def over(self, arcs: Indices) -> RouteGraph:
+        """Some arcs (rising numbers) alone for the same classes; they are numbered anew."""
+        if len(arcs) == len(self.tail):
+            return self
+        return replace(
+            self,
+            tail=self.tail[arcs],
+            head=self.head[arcs],
+            time=self.time[arcs],
+            ticks=self.ticks[arcs],
+            capacity=self.capacity[arcs],
+            price=self.price[arcs],
+            able=np.ascontiguousarray(self.able[:, arcs]),
+        )
+
     def spread(self, network: Network) -> RouteGraph:
         """The same arcs for the classes of the network themselves, where these were condensed."""
         if len(self.load) == len(network.load):
