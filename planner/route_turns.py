@@ -198,6 +198,8 @@ class RouteTurns:
 
     def _bound(self, near: float) -> None:
         watch, bound = self.watch, self.bound
+        if bound.done and round_up(bound.relaxed, bound.step) <= watch.lower_bound:
+            return  # more is known by branching than the relaxation can say
         self._bounding = self.watch_for(
             watch.remaining_s * (BOUNDING if self._companion is None else BOUNDING_BESIDE)
         )

@@ -239,6 +239,8 @@ class RouteAscent:
         self._along, self._path = self._along[along], number[self._path[along]]
 
     def _normed(self, part: Floats) -> Floats:
+        # Where all paths that carried something were left out, those that carried nothing share it.
+        part = np.maximum(part, LEAST_PART)
         total = np.bincount(self._class, weights=part, minlength=len(self._pays))
         normed: Floats = part / total[self._class]
         return normed

@@ -40,7 +40,7 @@ NEAR, ROUNDS, PATHS = 3e-3, 20, 40
 # cut point or from one to the end. (Of 0.3 to 1.5 these had fewest nodes.)
 BETWEEN, CHEAP = 1.25, 0.3
 # The part of the time after which so much of the tree is to be decided (each side is half of a node).
-TRYING, DECIDED = 0.3, 0.1
+TRYING, DECIDED = 0.5, 0.1
 # A set of arcs by name: those onto a cut point, from one to the end, or from one to another up to a price.
 Name = tuple[str, int, int, float]
 # What a set counts, its name, and its arcs.

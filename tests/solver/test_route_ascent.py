@@ -117,3 +117,25 @@ def test_paths_left_out_are_forgotten_and_others_carry_their_part() -> None:
     ascent.run(100, Watch())
     assert np.isfinite(ascent.above)
     assert not ascent.prices()[:, gone].any()
+
+
+def test_where_all_that_carried_a_class_is_left_out_the_rest_carries_it() -> None:
+    """Also paths that carried nothing, whose parts are 0: parts stay parts, and prices numbers."""
+    graph = graph_of(*case(0, fragments=6))
+    bound = RouteBound(graph, 10.0)
+    bound.sweep(Watch())
+    paths = all_paths(graph, graph.everything, 100_000)
+    assert paths is not None
+    mine = [path for path in paths if path.k == 0]
+    gone, kept = next((a, b) for a in mine for b in mine if not set(a.arcs) & set(b.arcs))
+    ascent = RouteAscent(graph, bound.prices)
+    ascent.add([gone, kept, *(path for path in paths if path.k > 0 and not set(path.arcs) & set(gone.arcs))])
+    # One path carries all of the class and the other nothing at all, as after many steps.
+    ascent._part[:2] = 1.0, 0.0
+    ascent.leave_out(np.array(gone.arcs))
+    assert gone not in list(ascent)
+    assert kept in list(ascent)
+    ascent.run(10, Watch())
+    assert np.isfinite(ascent.prices()).all()
+    assert np.isfinite(ascent.use).all()
+    assert ascent.use[list(kept.arcs)].min() > 0.5
