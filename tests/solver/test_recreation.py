@@ -276,7 +276,7 @@ def test_optimal_takes_what_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = make_workload([profile], fragments=20, seed=0)
     monkeypatch.setattr(Repairs, "improve", lambda *_: 0)
     monkeypatch.setattr(RouteTurns, "_choose", lambda _: None)
-    monkeypatch.setattr(RouteTurns, "_count", lambda _: None)
+    monkeypatch.setattr(RouteTurns, "_step_up", lambda *_: None)
     limits = PlanSettings(time_limit_s=4, threads=1)
     graft, optimal = (
         make_plan(workload, [profile], strategy=strategy, settings=limits)
@@ -296,8 +296,8 @@ def test_it_goes_on_between_two_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Recreation, "improve", noted)
     monkeypatch.setattr(Repairs, "improve", lambda *_: 0)
-    for part in ("_bound", "_choose", "_count"):
-        monkeypatch.setattr(RouteTurns, part, lambda _: None)
+    for part in ("_bound", "_choose", "_step_up"):
+        monkeypatch.setattr(RouteTurns, part, lambda *_, **__: None)
     profile = make_profile(layers=8, seed=3)
     workload = make_workload([profile], fragments=30, seed=0)
     make_plan(workload, [profile], strategy="optimal", settings=PlanSettings(time_limit_s=30, threads=1))
