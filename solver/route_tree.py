@@ -37,7 +37,8 @@ LEAST_USE, MOST_USE = 0.1, 0.98
 # class are taken over from the node above.
 NEAR, ROUNDS, PATHS = 3e-3, 20, 40
 # What a set counts that leads from one cut point to another, all of it or up to a price, beside those onto a
-# cut point or from one to the end. (Of 0.3 to 1.5 these had fewest nodes.)
+# cut point or from one to the end. (At 1 and 1.5 there were fewer nodes than at 0.6; for prices it mattered
+# little.)
 BETWEEN, CHEAP = 1.25, 0.3
 # The part of the time after which so much of the tree is to be decided (each side is half of a node).
 TRYING, DECIDED = 0.5, 0.1
@@ -49,7 +50,7 @@ NamedSet = tuple[float, Name, Indices]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Node:
-    """Claims, the bound on plans that keep to them, over which graph, and what was asked on the way here."""
+    """Claims, the graph of plans that keep to them, a bound on these, and what was asked on the way here."""
 
     claims: Claims
     claimed: ClaimedGraph
