@@ -361,11 +361,10 @@ def _any_number(
     if graph is None:
         return best, watch.lower_bound
     bound = RouteBound(graph, step)
-    bound.sweep(watch)
-    if choosing and not routes.spread:
-        bound.run(watch)
-        return best, watch.lower_bound
-    if not choosing:
+    if not choosing or not routes.spread:
+        bound.sweep(watch)
+        if choosing:
+            bound.run(watch)
         return best, watch.lower_bound
     turns = RouteTurns(
         part=part,

@@ -34,8 +34,9 @@ from solver.steps import round_up
 # with such a part of the time left.
 BOUNDING, QUICKLY, REPAIRING, COUNTING, BRANCHING, CHOOSING, TURNS = 0.4, 0.1, 0.5, 0.3, 0.4, 0.5, 12
 REPAIRS = 100
-# The parts for bounding and branching where plans are looked for on another core meanwhile.
-BOUNDING_BESIDE, BRANCHING_BESIDE = 0.85, 0.75
+# The parts for bounding and branching where plans are looked for on another core meanwhile, and for bounding
+# while the relaxation says less than is known already.
+BOUNDING_BESIDE, BRANCHING_BESIDE, BOUNDING_BEHIND = 0.85, 0.75, 0.2
 # How near the relaxation is to be known before branching: the last part takes long, and nodes bring it, too.
 NEAR = 4e-3
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
@@ -113,6 +114,7 @@ class RouteTurns:
         for path, _ in self.repairs.plan if self.full is bound.graph else []:
             bound.add(path)
         with self._beside():
+            bound.sweep(watch)
             for turn in range(TURNS):
                 if watch.over:
                     break
@@ -125,7 +127,7 @@ class RouteTurns:
                     beside = self._companion is not None
                     self._step_up("branching", self.tree.decide, BRANCHING_BESIDE if beside else BRANCHING)
                 # As long as there is something left to choose for, that comes first.
-                better = self._improve(watch.remaining_s * (QUICKLY if turn == 0 else REPAIRING))
+                better = self._improve(watch.remaining_s * (QUICKLY if first else REPAIRING))
                 if not watch.over and self._few:
                     self._choose()
                 if not better and watch.lower_bound <= before and bound.done:
@@ -134,14 +136,15 @@ class RouteTurns:
         return self.best
 
     def _improve(self, time_limit_s: float) -> int:
-        """Other routes, unless they are tried beside this, and parts again; how often that helped."""
-        watch, better = self.watch, 0
-        if self._companion is None:
+        """Other routes and parts again, or what of it is not done beside this; how often that helped."""
+        watch, better, beside = self.watch, 0, self._companion is not None
+        if not beside or not self._few:
             self.recreation.take(self.repairs.plan)
-            if self.recreation.improve(watch, time_limit_s / 2) and self.repairs.take(self.recreation.plan):
+            part = time_limit_s if beside else time_limit_s / 2
+            if self.recreation.improve(watch, part) and self.repairs.take(self.recreation.plan):
                 self._keep(self.repairs.plan)
                 better += 1
-            time_limit_s /= 2
+            time_limit_s -= part
         return better + self.repairs.improve(watch, REPAIRS, time_limit_s)
 
     def hear(self) -> None:
@@ -200,9 +203,10 @@ class RouteTurns:
         watch, bound = self.watch, self.bound
         if bound.done and round_up(bound.relaxed, bound.step) <= watch.lower_bound:
             return  # more is known by branching than the relaxation can say
-        self._bounding = self.watch_for(
-            watch.remaining_s * (BOUNDING if self._companion is None else BOUNDING_BESIDE)
-        )
+        part = BOUNDING if self._companion is None else BOUNDING_BESIDE
+        if not self._few and round_up(bound.value, bound.step) < watch.lower_bound:
+            part = BOUNDING_BEHIND
+        self._bounding = self.watch_for(part * watch.remaining_s)
         self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(self._bounding, near=near)
         watch.update(lower_bound=self._bounding.lower_bound)

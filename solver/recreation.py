@@ -4,8 +4,9 @@ A class finds the route that costs least more, given the stages that are there: 
 room, has them replaced by others between the same cut points that have room for it or are fast enough for
 it (as long as nobody else becomes late), or buys new ones. That is a shortest path with a time limit, and as
 prices are whole steps, it is enough to know for every cut point and every number of steps the least time.
-Then every stage becomes as cheap as its users allow. The outcome is kept where it is cheaper, or now and
-then where it is not (simulated annealing).
+In every other step the capacity that is taken counts a little, too: then nobody who has time to spare takes
+the room of a fast stage. After that every stage becomes as cheap as its users allow. The outcome is kept
+where it is cheaper, or now and then where it is not (simulated annealing).
 
 After Schrimpf et al. (2000) and Christiaens and Vanden Berghe (2020), who plan tours of vehicles so; what a
 route costs here, and that new stages may mostly end only at cut points where others do (so that classes
@@ -23,7 +24,7 @@ import numpy as np
 from solver.outcome import Watch
 from solver.recreation_arrays import Arcs, Classes, Routes, bought
 from solver.recreation_kernel import anneal
-from solver.recreation_routes import LATE, alone
+from solver.recreation_routes import LATE, alone, pruned
 from solver.route_bound import RoutePath
 from solver.route_choice import instances_for
 from solver.route_graph import RouteGraph
@@ -187,6 +188,6 @@ def _prepared(graph: RouteGraph, step: float) -> tuple[Arcs, Classes]:
         )
         needed = alone(arcs, classes, MOST_UNITS)
         if (needed >= 0).all():
-            return arcs, classes._replace(alone=needed)
+            return arcs, pruned(arcs, classes._replace(alone=needed))
         unit *= 2
     raise ValueError(f"no path in time for the classes {np.flatnonzero(needed < 0).tolist()}")

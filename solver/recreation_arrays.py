@@ -150,6 +150,17 @@ def survey(routes: Routes, stages: Stages) -> None:
 
 
 @compiled
+def join(routes: Routes, stages: Stages, k: int) -> None:
+    """Class k, whose route is new, uses its arcs; nothing else has changed."""
+    for at in range(routes.length[k]):
+        e = routes.path[k, at]
+        if stages.least[e] == np.inf:
+            stages.arcs[stages.number[0]] = e
+            stages.number[0] += 1
+        stages.least[e] = min(stages.least[e], routes.slack[k])
+
+
+@compiled
 def settle(arcs: Arcs, classes: Classes, routes: Routes, stages: Stages) -> None:
     """Loads, users, slack and stages of the routes as they are; no other than the stages had any."""
     path, length, load, users, slack = routes

@@ -19,7 +19,7 @@ from solver.recreation_arrays import (
     settle,
     survey,
 )
-from solver.recreation_routes import find_route, labels_for, offers_for
+from solver.recreation_routes import find_route, labels_for, most_labels, offers_for
 from solver.route_kernel import Flags
 from solver.routes import Indices
 
@@ -32,49 +32,51 @@ MORE_STAGES, STAGE_NOISE = 4, 3.0
 ENTRIES, CLASS_NOISE = 2.0, 0.15
 # How often stages are made cheaper before routes are found, too.
 BEFORE = 0.3
+# How often the capacity that routes take counts, too.
+SPARING = 0.5
 # How often new stages may only end at some cut points.
 FEW_ENDS = 0.9
 # Units by which routes found so far may cost more than allowed: making stages cheaper may still save them.
-MARGIN = 6
+MARGIN = 3
 # Offers of stages that are there, at most.
 MOST_OFFERS = 20_000
 
 
 @compiled
-def make_cheaper(arcs: Arcs, routes: Routes, stages: Stages) -> None:
+def make_cheaper(arcs: Arcs, routes: Routes, stages: Stages, order: Indices) -> None:
     """Every stage, in any order, becomes the cheapest between its ends that is fast enough for its users; of
-    equals the fastest."""
+    equals the fastest. There is room for all stages in `order`."""
     arc_time, first, capacity, units = arcs.time, arcs.first, arcs.capacity, arcs.units
-    path, length, load, users, slack = routes
-    number, used = stages.number[0], stages.arcs
+    load, number = routes.load, stages.number[0]
     for at in range(number):
-        other = at + np.random.randint(number - at)
-        used[at], used[other] = used[other], used[at]
-    for at in range(number):
-        e = used[at]
-        if users[e] == 0:
-            continue
-        spare = np.inf
-        for k in range(len(length)):
-            for step in range(length[k]):
-                if path[k, step] == e:
-                    spare = min(spare, slack[k])
+        other = np.random.randint(at + 1)
+        order[at] = order[other]
+        order[other] = stages.arcs[at]
+    for e in order[:number]:
+        if stages.least[e] == np.inf:
+            continue  # another one has become like it, and has its users
+        latest = arc_time[e] + stages.least[e]
         best, least, time = e, cost_of(load[e], capacity[e], units[e]), arc_time[e]
         end = arcs.tail[e] * (arcs.depth + 1) + arcs.head[e]
         for other in range(first[end], first[end + 1]):
-            if other != e and arc_time[other] <= arc_time[e] + spare:
-                cost = cost_of(load[e] + load[other], capacity[other], units[other])
-                if load[other] > 0.0:
-                    cost -= cost_of(load[other], capacity[other], units[other])
-                if cost < least or (cost == least and arc_time[other] < time):
-                    best, least, time = other, cost, arc_time[other]
+            if other == e or arc_time[other] > latest:
+                continue
+            if load[other] == 0.0 and (
+                units[other] > least or (units[other] == least and arc_time[other] >= time)
+            ):
+                continue  # one instance alone is too dear
+            cost = cost_of(load[e] + load[other], capacity[other], units[other])
+            if load[other] > 0.0:
+                cost -= cost_of(load[other], capacity[other], units[other])
+            if cost < least or (cost == least and arc_time[other] < time):
+                best, least, time = other, cost, arc_time[other]
         if best != e:
             replace(arcs, routes, e, best)
-    survey(routes, stages)
+            survey(routes, stages)
 
 
 @compiled
-def give_up(arcs: Arcs, classes: Classes, routes: Routes, most: int, chosen: Indices) -> int:
+def give_up(arcs: Arcs, classes: Classes, routes: Routes, stages: Stages, most: int, chosen: Indices) -> int:
     """Choose classes that shall find new routes, chosen[: as many as returned], and take theirs away."""
     many, number, arc_tail, arc_head = len(classes.load), 0, arcs.tail, arcs.head
     path, length = routes.path, routes.length
@@ -96,12 +98,12 @@ def give_up(arcs: Arcs, classes: Classes, routes: Routes, most: int, chosen: Ind
             for at in range(first, number):
                 remove(classes, routes, chosen[at])
             nearest, next_one = np.inf, -1
-            for k in range(many):
-                for at in range(length[k]):
-                    f = path[k, at]
-                    apart = abs(arc_tail[f] - arc_tail[e]) + abs(arc_head[f] - arc_head[e])
-                    distance = apart - STAGE_NOISE * np.log(1.0 - np.random.random())
-                    if distance < nearest and f != e:
+            for f in stages.arcs[: stages.number[0]]:
+                if routes.users[f] > 0 and f != e:
+                    # As if each of its users drew one, and the least counted.
+                    noise = -STAGE_NOISE * np.log(1.0 - np.random.random()) / routes.users[f]
+                    distance = abs(arc_tail[f] - arc_tail[e]) + abs(arc_head[f] - arc_head[e]) + noise
+                    if distance < nearest:
                         nearest, next_one = distance, f
             if number == wanted or next_one < 0:
                 break
@@ -166,27 +168,29 @@ def recreate(
     stages: Stages,
     labels: Labels,
     offers: Offers,
+    order: Indices,
     chosen: Indices,
     before: Indices,
     had: Indices,
     most: float,
 ) -> bool:
     """Routes for the chosen classes, which have none, and cheaper stages; False where it costs more than
-    `most` units. `before` [K, depth] are the routes that they had, of `had` [K] arcs each."""
+    `most` units. `before` [K, depth] are the routes that they had, of `had` [K] arcs each; there is room for
+    all stages in `order`."""
     allowed = np.empty(arcs.depth + 1, dtype=np.bool_)
     survey(routes, stages)
     draw_ends(arcs, stages, chosen, before, had, allowed)
     if np.random.random() < BEFORE:
-        make_cheaper(arcs, routes, stages)
+        make_cheaper(arcs, routes, stages, order)
+    sparing = np.random.random() < SPARING
     price = price_now(arcs, routes, stages)
     for k in in_order(classes, chosen):
         if price > most + MARGIN:
             return False
-        units = find_route(arcs, classes, routes, stages, labels, offers, allowed, k)
-        if units < 0:
+        if not find_route(arcs, classes, routes, stages, labels, offers, allowed, k, sparing):
             return False
-        price += units
-    make_cheaper(arcs, routes, stages)
+        price = price_now(arcs, routes, stages)
+    make_cheaper(arcs, routes, stages, order)
     return price_now(arcs, routes, stages) <= most
 
 
@@ -215,8 +219,10 @@ def anneal(
     if seed >= 0:
         np.random.seed(seed)
     many, used = len(classes.load), len(arcs.tail)
-    labels, offers = labels_for(arcs.depth, classes.alone.max()), offers_for(arcs.depth, MOST_OFFERS)
+    labels = labels_for(arcs.depth, most_labels(classes.alone.max()))
+    offers = offers_for(arcs.depth, MOST_OFFERS)
     stages = Stages(np.zeros(1, dtype=np.intp), np.empty(used, dtype=np.intp), np.full(used, np.inf))
+    order = np.empty(used, dtype=np.intp)
     kept, length = routes.path.copy(), routes.length.copy()
     chosen = np.empty(many * (arcs.depth + 1), dtype=np.intp)
     routes.load[:], routes.users[:] = 0.0, 0
@@ -231,8 +237,10 @@ def anneal(
         if number == 0:
             degree = heat[0] * (heat[1] / heat[0]) ** (step / last)
             allowance = now - degree * np.log(1.0 - np.random.random())
-            number = give_up(arcs, classes, routes, most, chosen)
-        if recreate(arcs, classes, routes, stages, labels, offers, chosen[:number], kept, length, allowance):
+            number = give_up(arcs, classes, routes, stages, most, chosen)
+        if recreate(
+            arcs, classes, routes, stages, labels, offers, order, chosen[:number], kept, length, allowance
+        ):
             now = price_now(arcs, routes, stages)
             kept[:], length[:] = routes.path, routes.length
             if now < price:

@@ -13,6 +13,7 @@ from solver.recreation_arrays import (
     Routes,
     Stages,
     cost_of,
+    join,
     replace,
     shift,
     survey,
@@ -22,6 +23,9 @@ from solver.routes import Indices
 
 # How often a stage that is there is overlooked.
 OVERLOOKED = 0.02
+# Where the capacity that a route takes counts too: what all of an instance's does, in parts of its price, and
+# in about how many parts the price of a class alone is counted then.
+CAPACITY, LEVELS = 0.3, 96
 # What sums of times may be wrong by, as a part of a budget; budgets come less twice this much.
 LATE = 1e-13
 
@@ -41,15 +45,37 @@ def offers_for(depth: int, most: int) -> Offers:
 
 
 @compiled
+def parts_of(alone: int, sparing: bool) -> int:
+    """Parts in which a unit is counted for a class that costs so many units alone."""
+    return max(1, LEVELS // alone) if sparing else 1
+
+
+@compiled
+def most_labels(alone: int) -> int:
+    """The most parts of units that a class may pay which costs so many units alone."""
+    return int(max(alone, LEVELS) * (1.0 + CAPACITY)) + 1
+
+
+@compiled
 def offer(
-    arcs: Arcs, classes: Classes, routes: Routes, stages: Stages, offers: Offers, k: int, careful: bool
+    arcs: Arcs,
+    classes: Classes,
+    routes: Routes,
+    stages: Stages,
+    offers: Offers,
+    k: int,
+    sparing: bool,
+    careful: bool,
 ) -> None:
     """What stages that are there offer class k: to join, or to be replaced by one that has room for it, or
-    is fast enough. Now and then one is overlooked. If `careful`, none becomes slower."""
+    is fast enough. Now and then one is overlooked. If `careful`, none becomes slower; if `sparing`, the
+    capacity taken counts, too."""
     depth, arc_tail, arc_head, time, first = arcs.depth, arcs.tail, arcs.head, arcs.time, arcs.first
     capacity, units, load, least = arcs.capacity, arcs.units, routes.load, stages.least
     first_offer, onward, offered, price, replaced = offers
     entry, own, most = classes.entry[k], classes.load[k], classes.alone[k]
+    parts = parts_of(most, sparing)
+    worth = CAPACITY * parts * own if sparing else 0.0
     first_offer[:] = -1
     number = 0
     for at in range(stages.number[0]):
@@ -62,7 +88,10 @@ def offer(
         slowest = time[e] + (0.0 if careful else least[e])
         end = tail * (depth + 1) + arc_head[e]
         for other in range(first[end], first[end + 1]):
-            if time[other] > slowest:
+            # One instance alone says mostly enough, and takes no division.
+            if time[other] > slowest or units[other] > most + now:
+                continue
+            if other != e and time[other] >= time[e] and units[other] >= joined + now:
                 continue
             more = joined
             if other != e:
@@ -73,7 +102,8 @@ def offer(
                 if more >= joined and time[other] >= time[e]:
                     continue
             if more <= most and number < len(offered):
-                offered[number], price[number] = other, max(0, more)
+                offered[number] = other
+                price[number] = parts * max(0, more) + int(worth * units[other] / capacity[other])
                 replaced[number] = -1 if other == e else e
                 onward[number] = first_offer[tail]
                 first_offer[tail] = number
@@ -81,17 +111,29 @@ def offer(
 
 
 @compiled
-def label(arcs: Arcs, classes: Classes, labels: Labels, offers: Offers, allowed: Flags, k: int) -> int:
-    """The fewest units for which class k gets to the end in time, or −1.
+def label(
+    arcs: Arcs, classes: Classes, labels: Labels, offers: Offers, allowed: Flags, k: int, sparing: bool
+) -> int:
+    """The fewest parts of units (`parts_of`) for which class k gets to the end in time, or −1.
 
     From the cheapest labels on, so that no more is looked at than what costs as little as the best way. New
-    stages end at `allowed` cut points alone.
+    stages end at `allowed` cut points alone. If `sparing`, the capacity taken counts, too, rounded down.
     """
     depth, entry, budget, most = arcs.depth, classes.entry[k], classes.budget[k], classes.alone[k]
-    arc_head, arc_time, rest = arcs.head, arcs.time, arcs.soonest
+    arc_head, arc_time, rest, capacity, price_of_one = (
+        arcs.head,
+        arcs.time,
+        arcs.soonest,
+        arcs.capacity,
+        arcs.units,
+    )
     begins, new_units, new_time, new_arc = classes.begins, classes.units, classes.time, classes.arc
     first_offer, onward, offered, price, replaced = offers
     times, before, by, replaces = labels
+    parts = parts_of(most, sparing)
+    worth = CAPACITY * parts * classes.load[k] if sparing else 0.0
+    # A class alone takes no more capacity than it buys.
+    most = int(most * parts * (1.0 + CAPACITY)) if sparing else most
     times[:, : most + 1] = np.inf
     times[entry, 0] = 0.0
     soonest = np.full(depth, np.inf)
@@ -117,12 +159,15 @@ def label(arcs: Arcs, classes: Classes, labels: Labels, offers: Offers, allowed:
                     continue
                 end = cut * (depth + 1) + head
                 for new in range(begins[k, end], begins[k, end + 1]):
-                    paid, time = units + new_units[new], spent + new_time[new]
+                    paid, time = units + parts * new_units[new], spent + new_time[new]
                     if paid > most:
                         break
-                    if time < times[head, paid] and time + rest[head] <= budget:
+                    e = new_arc[new]
+                    if sparing:
+                        paid += int(worth * price_of_one[e] / capacity[e])
+                    if paid <= most and time < times[head, paid] and time + rest[head] <= budget:
                         times[head, paid], before[head, paid] = time, units
-                        by[head, paid], replaces[head, paid] = new_arc[new], -2
+                        by[head, paid], replaces[head, paid] = e, -2
                         if head == depth:
                             most = paid
         units += 1
@@ -131,11 +176,11 @@ def label(arcs: Arcs, classes: Classes, labels: Labels, offers: Offers, allowed:
 
 @compiled
 def take_route(
-    arcs: Arcs, classes: Classes, routes: Routes, stages: Stages, labels: Labels, k: int, units: int
+    arcs: Arcs, classes: Classes, routes: Routes, stages: Stages, labels: Labels, k: int, level: int
 ) -> bool:
-    """Class k takes the route labelled with so many units; False where stages that it replaces by slower ones
-    would make somebody late, and then nothing is changed."""
-    cut, left = arcs.depth, units
+    """Class k takes the route labelled with so many parts of units; False where stages that it replaces by
+    slower ones would make somebody late, and then nothing is changed."""
+    cut, left = arcs.depth, level
     taken, replaced = np.empty(arcs.depth, dtype=np.intp), np.empty(arcs.depth, dtype=np.intp)
     length = 0
     while cut != classes.entry[k]:
@@ -143,19 +188,21 @@ def take_route(
         left = labels.before[cut, left]
         cut = arcs.tail[taken[length]]
         length += 1
-    late = False
-    for sign in (1.0, -1.0):
+    others = replaced[:length].max() >= 0
+    if others:
+        late = False
+        for sign in (1.0, -1.0):
+            for at in range(length):
+                if replaced[at] >= 0:
+                    longer = arcs.time[taken[at]] - arcs.time[replaced[at]]
+                    shift(routes, replaced[at], -sign * longer)
+            for other in range(len(routes.length)):
+                late |= routes.length[other] > 0 and routes.slack[other] < -LATE * classes.budget[other]
+        if late:
+            return False
         for at in range(length):
             if replaced[at] >= 0:
-                longer = arcs.time[taken[at]] - arcs.time[replaced[at]]
-                shift(routes, replaced[at], -sign * longer)
-        for other in range(len(routes.length)):
-            late |= routes.length[other] > 0 and routes.slack[other] < -LATE * classes.budget[other]
-    if late:
-        return False
-    for at in range(length):
-        if replaced[at] >= 0:
-            replace(arcs, routes, replaced[at], taken[at])
+                replace(arcs, routes, replaced[at], taken[at])
     routes.slack[k] = classes.budget[k]
     for at in range(length):
         e = taken[length - 1 - at]
@@ -164,7 +211,10 @@ def take_route(
         routes.users[e] += 1
         routes.slack[k] -= arcs.time[e]
     routes.length[k] = length
-    survey(routes, stages)
+    if others:
+        survey(routes, stages)
+    else:
+        join(routes, stages, k)
     return True
 
 
@@ -178,17 +228,16 @@ def find_route(
     offers: Offers,
     allowed: Flags,
     k: int,
-) -> int:
-    """Class k, without a route, gets one for as few units as was found: these are returned, or −1."""
-    offer(arcs, classes, routes, stages, offers, k, False)
-    units = label(arcs, classes, labels, offers, allowed, k)
-    if units >= 0 and take_route(arcs, classes, routes, stages, labels, k, units):
-        return units
-    offer(arcs, classes, routes, stages, offers, k, True)
-    units = label(arcs, classes, labels, offers, np.ones_like(allowed), k)
-    if units >= 0 and take_route(arcs, classes, routes, stages, labels, k, units):
-        return units
-    return -1
+    sparing: bool,
+) -> bool:
+    """Class k, without a route, gets one for as little as was found; whether there is one."""
+    offer(arcs, classes, routes, stages, offers, k, sparing, False)
+    level = label(arcs, classes, labels, offers, allowed, k, sparing)
+    if level >= 0 and take_route(arcs, classes, routes, stages, labels, k, level):
+        return True
+    offer(arcs, classes, routes, stages, offers, k, sparing, True)
+    level = label(arcs, classes, labels, offers, np.ones_like(allowed), k, sparing)
+    return level >= 0 and take_route(arcs, classes, routes, stages, labels, k, level)
 
 
 @compiled
@@ -199,5 +248,20 @@ def alone(arcs: Arcs, classes: Classes, most: int) -> Indices:
     found = np.empty(len(classes.load), dtype=np.intp)
     allowed = np.ones(arcs.depth + 1, dtype=np.bool_)
     for k in range(len(found)):
-        found[k] = label(arcs, classes, labels, offers, allowed, k)
+        found[k] = label(arcs, classes, labels, offers, allowed, k, False)
     return found
+
+
+def pruned(arcs: Arcs, classes: Classes) -> Classes:
+    """Of the stages that a class may buy those that cost no more than its whole way alone and leave time to
+    get to the end: the fewer there are, the more of them stay in the processor's cache."""
+    begins = classes.begins
+    owner = np.repeat(np.arange(len(begins)), begins[:, -1] - begins[:, 0])
+    head = arcs.head[classes.arc]
+    kept = (classes.units <= classes.alone[owner]) & (
+        classes.time + arcs.soonest[head] <= classes.budget[owner]
+    )
+    before = np.concatenate([[0], np.cumsum(kept)]).astype(np.intp)
+    return classes._replace(
+        begins=before[begins], units=classes.units[kept], time=classes.time[kept], arc=classes.arc[kept]
+    )

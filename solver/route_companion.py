@@ -1,11 +1,11 @@
 """A process beside a search for 5.3 (`solver.beside`): it looks for better plans while the search proves.
 
 It tries other routes (`solver.recreation`) and solves parts of the plan again (`solver.route_repairs`), by
-turns of the same length; once the relaxation is known it also chooses among all paths over the stages that
-it uses most. Where that does not help any more it begins afresh, from no plan at all, for a moment: with
-heavy loads, parts of one plan solved again lead further than those of another. The search tells it the
-relaxation's prices as they become better, and of cheaper plans, and it tells every cheaper plan that it
-finds.
+turns, longer ones of what has saved more so far; once the relaxation is known it also chooses among all paths
+over the stages that it uses most. Where that does not help any more it begins afresh, from no plan at all,
+for a moment: with heavy loads, parts of one plan solved again lead further than those of another. The search
+tells it the relaxation's prices as they become better, and of cheaper plans, and it tells every cheaper plan
+that it finds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from solver.routes import Floats, Indices
 
 Plan = tuple[Part, ...]
 
-# How long it may choose among the stages used most, and how long a turn of trying other routes is: as long as
-# what was done since the last one, within these.
-CHOOSING_S, SHORTEST_S, LONGEST_S = 12.0, 0.5, 4.0
+# How long it may choose among the stages used most, and how long a turn of other routes is at least and most.
+CHOOSING_S, SHORTEST_S, LONGEST_S = 12.0, 0.5, 8.0
+# The part of the time in which other routes are tried, by what either way has saved so far, within these.
+LEAST_OTHER, MOST_OTHER = 0.4, 0.85
 # With so many classes at most it begins afresh now and then: other routes for so long, then parts again.
 MOST_AFRESH, OTHER_ROUTES_S, PARTS, PARTS_S = 100, 1.0, 1_000, 3.0
 
@@ -88,10 +89,13 @@ class RouteWork:
         recreation = Recreation(task.graph, task.step, task.plan, task.seed)
         repairs: Repairs | None = None
         chosen, chosen_last, turn_s, times = False, False, SHORTEST_S, 0
+        # What other routes, and parts solved again, have saved.
+        by_routes = by_parts = 0.0
         while watch.limit is None:
             before = recreation.price
             if recreation.improve(watch, turn_s):
                 self._keep(recreation.plan)
+                by_routes += before - recreation.price
             began, known = watch.elapsed_s, self._known
             if known is None:
                 continue
@@ -100,13 +104,18 @@ class RouteWork:
             repairs.take(known.plan)
             self._sent = min(self._sent, repairs.price)
             repairs.take(recreation.plan)
+            price = repairs.price
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final
                 self._choose(repairs, watch)
             while watch.limit is None and watch.elapsed_s < began + SHORTEST_S:
                 repairs.improve(watch, 1)
             recreation.take(repairs.plan)
-            turn_s = min(LONGEST_S, max(SHORTEST_S, watch.elapsed_s - began))
+            by_parts += price - repairs.price
+            other = by_routes / (by_routes + by_parts) if by_routes else 0.0
+            other = min(MOST_OTHER, max(LEAST_OTHER, other))
+            turn_s = (watch.elapsed_s - began) * other / (1 - other)
+            turn_s = min(LONGEST_S, max(SHORTEST_S, turn_s))
             if recreation.price >= before and len(task.graph.load) <= MOST_AFRESH:
                 times += 1
                 recreation.take(self._afresh(known, task.seed + times * SEEDS, watch))

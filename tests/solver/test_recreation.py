@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner import route_turns
 from planner.planning import make_plan
 from planner.problem import PlanSettings
 from planner.route_turns import TURNS, RouteTurns
 from solver import recreation as recreation_module
 from solver.outcome import Watch
 from solver.recreation import Recreation
-from solver.recreation_arrays import Routes, Stages, cost_of, price_now, survey
+from solver.recreation_arrays import Routes, Stages, bought, cost_of, price_now, settle, survey
 from solver.recreation_kernel import anneal, give_up, make_cheaper
-from solver.recreation_routes import find_route, labels_for, offers_for
+from solver.recreation_routes import CAPACITY, find_route, labels_for, most_labels, offers_for
+from solver.recreation_routes import alone as alone_for
 from solver.route_bound import RoutePath
 from solver.route_choice import all_paths, instances_for
-from solver.route_graph import RouteGraph
+from solver.route_graph import RouteGraph, route_graph
 from solver.route_repairs import Part, Repairs, price_of
-from solver.routes import Floats
+from solver.routes import Floats, Network
 from tests.profiles import make_coarse_profile, make_profile, make_workload
 from tests.solver.test_route_repairs import alone, case
 from tests.solver.test_routes import graph_of
@@ -168,8 +170,8 @@ def test_it_ends_in_time_and_when_told() -> None:
 
 
 @st.composite
-def moments(draw: st.DrawFn) -> tuple[Recreation, int]:
-    """A search in the middle of a round, and a seed."""
+def moments(draw: st.DrawFn) -> tuple[Recreation, int, bool]:
+    """A search in the middle of a round, a seed, and whether capacity counts."""
     profile = make_profile(
         layers=draw(st.integers(2, 6)),
         batches=(1, 2, 8),
@@ -184,13 +186,13 @@ def moments(draw: st.DrawFn) -> tuple[Recreation, int]:
     found = Recreation(graph, STEP, alone(graph), draw(st.integers(0, 9)))
     found._chunk = draw(st.integers(1, 60))
     found._advance()
-    return found, draw(st.integers(0, 2**31))
+    return found, draw(st.integers(0, 2**31)), draw(st.booleans())
 
 
 @settings(max_examples=60, deadline=None)
 @given(moments())
-def test_loads_users_and_time_to_spare_are_those_of_the_routes(moment: tuple[Recreation, int]) -> None:
-    found, seed = moment
+def test_loads_users_and_time_to_spare_are_those_of_the_routes(moment: tuple[Recreation, int, bool]) -> None:
+    found, seed, sparing = moment
     graph, arcs, classes, routes = found.graph, found._arcs, found._classes, found._routes
     many = len(graph.load)
     stages = Stages(
@@ -202,24 +204,25 @@ def test_loads_users_and_time_to_spare_are_those_of_the_routes(moment: tuple[Rec
     units = price_now(arcs, routes, stages)
     chosen = np.empty(many * (graph.depth + 1), dtype=np.intp)
     anneal(0, 0, 1, (1.0, 1.0), 1, seed, arcs, classes, routes, found._best, units)
-    number = give_up(arcs, classes, routes, many, chosen)
+    survey(routes, stages)
+    number = give_up(arcs, classes, routes, stages, many, chosen)
     assert 1 <= number <= many
     assert len(set(chosen[:number].tolist())) == number
     assert sorted(np.flatnonzero(routes.length == 0).tolist()) == sorted(chosen[:number].tolist())
     survey(routes, stages)
     before = price_now(arcs, routes, stages)
     agree(found, routes, stages)
-    make_cheaper(arcs, routes, stages)
+    make_cheaper(arcs, routes, stages, np.empty(len(graph.tail), dtype=np.intp))
     assert price_now(arcs, routes, stages) <= before
     agree(found, routes, stages)
-    labels, offers = labels_for(graph.depth, classes.alone.max()), offers_for(graph.depth, 1_000)
+    labels, offers = labels_for(graph.depth, most_labels(classes.alone.max())), offers_for(graph.depth, 1_000)
     allowed = np.ones(graph.depth + 1, dtype=np.bool_)
     for k in chosen[:number].tolist():
         before = price_now(arcs, routes, stages)
-        more = find_route(arcs, classes, routes, stages, labels, offers, allowed, k)
-        # Nobody pays more than what serves it alone.
-        assert 0 <= more <= classes.alone[k]
-        assert price_now(arcs, routes, stages) <= before + more
+        assert find_route(arcs, classes, routes, stages, labels, offers, allowed, k, sparing)
+        # Nobody pays more than what serves it alone, or so much more as that takes of capacity.
+        most = classes.alone[k] * (1 + CAPACITY if sparing else 1)
+        assert price_now(arcs, routes, stages) <= before + most
         agree(found, routes, stages)
     check(graph, plan_of(routes))
 
@@ -252,8 +255,8 @@ def plan_of(routes: Routes) -> list[Part]:
 
 @settings(max_examples=30, deadline=None)
 @given(moments())
-def test_what_a_class_costs_alone_is_its_cheapest_path(moment: tuple[Recreation, int]) -> None:
-    found, _ = moment
+def test_what_a_class_costs_alone_is_its_cheapest_path(moment: tuple[Recreation, int, bool]) -> None:
+    found, _, _ = moment
     graph, arcs = found.graph, found._arcs
     paths = all_paths(graph, graph.everything, 200_000)
     if paths is None:
@@ -268,6 +271,85 @@ def test_what_a_class_costs_alone_is_its_cheapest_path(moment: tuple[Recreation,
             if path.k == k
         ]
         assert found._classes.alone[k] == min(costs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(moments())
+def test_what_cannot_be_of_use_to_a_class_alone_is_not_bought(moment: tuple[Recreation, int, bool]) -> None:
+    found, _, _ = moment
+    arcs, classes = found._arcs, found._classes
+    begins, units, time, arc = bought(arcs, classes.entry, classes.load, recreation_module.MOST_UNITS)
+    whole = classes._replace(begins=begins, units=units, time=time, arc=arc)
+    assert alone_for(arcs, whole, int(classes.alone.max())).tolist() == classes.alone.tolist()
+    assert alone_for(arcs, classes, int(classes.alone.max())).tolist() == classes.alone.tolist()
+    for k in range(len(begins)):
+        kept = range(classes.begins[k, 0], classes.begins[k, -1])
+        all_of_it = range(begins[k, 0], begins[k, -1])
+        assert {(int(classes.arc[at]), int(classes.units[at])) for at in kept} == {
+            (int(arc[at]), int(units[at]))
+            for at in all_of_it
+            if units[at] <= classes.alone[k]
+            and time[at] + arcs.soonest[arcs.head[arc[at]]] <= classes.budget[k]
+        }
+
+
+@pytest.mark.parametrize(("sparing", "taken"), [(False, 0), (True, 1)])
+def test_who_has_time_to_spare_leaves_the_fast_stage_to_others(sparing: bool, taken: int) -> None:
+    """Both stages are there and have room; the fast one carries a tenth of what the slow one does."""
+    both = np.zeros(2, dtype=np.intp)
+    network = Network(
+        depth=1,
+        tail=both,
+        head=both + 1,
+        time=np.array([1.0, 4.0]),
+        capacity=np.array([10.0, 100.0]),
+        price=np.array([STEP, STEP]),
+        entry=np.zeros(3, dtype=np.intp),
+        budget=np.array([2.0, 5.0, 5.0]),
+        load=np.array([3.0, 6.0, 6.0]),
+    )
+    graph = route_graph(network)
+    assert graph is not None
+    order = graph.class_of
+    routes_of = {int(order[0]): 0, int(order[1]): 1, int(order[2]): taken}
+    plan = [(RoutePath(k=k, arcs=(arc,)), 1.0) for k, arc in routes_of.items()]
+    found = Recreation(graph, STEP, plan, 0)
+    arcs, classes, routes = found._arcs, found._classes, found._routes
+    found._begin()
+    last = int(order[2])
+    routes.length[last] = 0
+    stages = Stages(np.zeros(1, dtype=np.intp), np.empty(2, dtype=np.intp), np.full(2, np.inf))
+    # No steps, but numbers are drawn from this seed on: no stage is overlooked.
+    anneal(0, 0, 1, (1.0, 1.0), 1, 1, arcs, classes, routes, found._best, 100)
+    settle(arcs, classes, routes, stages)
+    labels, offers = labels_for(1, most_labels(int(classes.alone.max()))), offers_for(1, 10)
+    allowed = np.ones(2, dtype=np.bool_)
+    assert find_route(arcs, classes, routes, stages, labels, offers, allowed, last, sparing)
+    assert routes.path[last, : routes.length[last]].tolist() == [taken]
+
+
+@pytest.mark.parametrize(("most", "beside"), [(60, 1), (5, 2)])
+def test_with_many_classes_both_cores_try_other_routes(
+    most: int, beside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process before the companion begins, and where classes are too many to choose among afterwards."""
+    begun: dict[int, Recreation] = {}
+    improve = Recreation.improve
+
+    def noted(search: Recreation, watch: Watch, time_limit_s: float) -> bool:
+        begun[id(search)] = search
+        return improve(search, watch, min(0.05, time_limit_s))
+
+    monkeypatch.setattr(Recreation, "improve", noted)
+    monkeypatch.setattr(Repairs, "improve", lambda *_: 0)
+    monkeypatch.setattr(route_turns, "MOST_CHOOSING", most)
+    monkeypatch.setattr(route_turns, "worthwhile", lambda _: True)
+    for part in ("_bound", "_choose", "_step_up"):
+        monkeypatch.setattr(RouteTurns, part, lambda *_, **__: None)
+    profile = make_profile(layers=8, seed=3)
+    workload = make_workload([profile], fragments=30, seed=0)
+    make_plan(workload, [profile], strategy="optimal", settings=PlanSettings(time_limit_s=30))
+    assert len(begun) == beside
 
 
 def test_optimal_takes_what_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
