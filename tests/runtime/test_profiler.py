@@ -56,7 +56,7 @@ def test_a_profile_is_complete_and_says_who_measured_it(tmp_path: Path) -> None:
     assert profile.cut_bytes == chain.cut_bytes
     assert profile.weight_mb == pytest.approx(chain.weight_mb, abs=1e-6)
     assert all(cell is not None and cell > 0 for row in profile.latency_ms for cells in row for cell in cells)
-    # What a stage takes beyond its layers may be below 0 by chance where other work disturbs it; then it is 0.
+    # What a stage takes beyond its layers may be below 0 by chance where other work disturbs it: then 0.
     assert profile.stage_overhead_ms > 0 or profile.measured["beyond_layers_ms"] < 0
     # A process that has imported torch, and little more.
     assert 50 < profile.context_mb < 1500
