@@ -84,8 +84,8 @@ class Offers(NamedTuple):
     begins: Indices
     onward: Indices
     arc: Indices
-    replaces: Indices
     units: Indices
+    replaces: Indices
 
 
 @compiled

@@ -88,10 +88,12 @@ def offer(
         slowest = time[e] + (0.0 if careful else least[e])
         end = tail * (depth + 1) + arc_head[e]
         for other in range(first[end], first[end + 1]):
-            # One instance alone says mostly enough, and takes no division.
-            if time[other] > slowest or units[other] > most + now:
+            if time[other] > slowest:
                 continue
-            if other != e and time[other] >= time[e] and units[other] >= joined + now:
+            # Where nobody is yet, what one instance costs says mostly enough, and takes no division.
+            if load[other] == 0.0 and (
+                units[other] > most + now or (time[other] >= time[e] and units[other] >= joined + now)
+            ):
                 continue
             more = joined
             if other != e:
@@ -120,13 +122,8 @@ def label(
     stages end at `allowed` cut points alone. If `sparing`, the capacity taken counts, too, rounded down.
     """
     depth, entry, budget, most = arcs.depth, classes.entry[k], classes.budget[k], classes.alone[k]
-    arc_head, arc_time, rest, capacity, price_of_one = (
-        arcs.head,
-        arcs.time,
-        arcs.soonest,
-        arcs.capacity,
-        arcs.units,
-    )
+    arc_head, arc_time, rest = arcs.head, arcs.time, arcs.soonest
+    capacity, instance_units = arcs.capacity, arcs.units
     begins, new_units, new_time, new_arc = classes.begins, classes.units, classes.time, classes.arc
     first_offer, onward, offered, price, replaced = offers
     times, before, by, replaces = labels
@@ -164,7 +161,7 @@ def label(
                         break
                     e = new_arc[new]
                     if sparing:
-                        paid += int(worth * price_of_one[e] / capacity[e])
+                        paid += int(worth * instance_units[e] / capacity[e])
                     if paid <= most and time < times[head, paid] and time + rest[head] <= budget:
                         times[head, paid], before[head, paid] = time, units
                         by[head, paid], replaces[head, paid] = e, -2

@@ -18,7 +18,7 @@ from solver.outcome import Watch
 from solver.recreation import Recreation
 from solver.recreation_arrays import Routes, Stages, bought, cost_of, price_now, settle, survey
 from solver.recreation_kernel import anneal, give_up, make_cheaper
-from solver.recreation_routes import CAPACITY, find_route, labels_for, most_labels, offers_for
+from solver.recreation_routes import CAPACITY, find_route, labels_for, most_labels, offer, offers_for
 from solver.recreation_routes import alone as alone_for
 from solver.route_bound import RoutePath
 from solver.route_choice import all_paths, instances_for
@@ -293,39 +293,61 @@ def test_what_cannot_be_of_use_to_a_class_alone_is_not_bought(moment: tuple[Recr
         }
 
 
-@pytest.mark.parametrize(("sparing", "taken"), [(False, 0), (True, 1)])
-def test_who_has_time_to_spare_leaves_the_fast_stage_to_others(sparing: bool, taken: int) -> None:
-    """Both stages are there and have room; the fast one carries a tenth of what the slow one does."""
+def newcomer(
+    time: list[float], capacity: list[float], price: list[float], budget: list[float], load: list[float]
+) -> tuple[Recreation, Stages, int]:
+    """Two stages over one layer, the first class on the first, the second on the second; the third, whose
+    number is returned, has no route yet."""
     both = np.zeros(2, dtype=np.intp)
     network = Network(
         depth=1,
         tail=both,
         head=both + 1,
-        time=np.array([1.0, 4.0]),
-        capacity=np.array([10.0, 100.0]),
-        price=np.array([STEP, STEP]),
+        time=np.array(time),
+        capacity=np.array(capacity),
+        price=np.array(price),
         entry=np.zeros(3, dtype=np.intp),
-        budget=np.array([2.0, 5.0, 5.0]),
-        load=np.array([3.0, 6.0, 6.0]),
+        budget=np.array(budget),
+        load=np.array(load),
     )
     graph = route_graph(network)
     assert graph is not None
-    order = graph.class_of
-    routes_of = {int(order[0]): 0, int(order[1]): 1, int(order[2]): taken}
-    plan = [(RoutePath(k=k, arcs=(arc,)), 1.0) for k, arc in routes_of.items()]
+    first, second, third = graph.class_of.tolist()
+    plan = [(RoutePath(k=k, arcs=(arc,)), 1.0) for k, arc in ((first, 0), (second, 1), (third, 1))]
     found = Recreation(graph, STEP, plan, 0)
-    arcs, classes, routes = found._arcs, found._classes, found._routes
     found._begin()
-    last = int(order[2])
-    routes.length[last] = 0
+    found._routes.length[third] = 0
     stages = Stages(np.zeros(1, dtype=np.intp), np.empty(2, dtype=np.intp), np.full(2, np.inf))
     # No steps, but numbers are drawn from this seed on: no stage is overlooked.
-    anneal(0, 0, 1, (1.0, 1.0), 1, 1, arcs, classes, routes, found._best, 100)
-    settle(arcs, classes, routes, stages)
+    anneal(0, 0, 1, (1.0, 1.0), 1, 1, found._arcs, found._classes, found._routes, found._best, 100)
+    settle(found._arcs, found._classes, found._routes, stages)
+    return found, stages, third
+
+
+@pytest.mark.parametrize(("sparing", "taken"), [(False, 0), (True, 1)])
+def test_who_has_time_to_spare_leaves_the_fast_stage_to_others(sparing: bool, taken: int) -> None:
+    """Both stages have room; the fast one carries a tenth of what the slow one does."""
+    found, stages, k = newcomer([1.0, 4.0], [10.0, 100.0], [STEP, STEP], [2.0, 5.0, 5.0], [3.0, 6.0, 6.0])
+    arcs, classes, routes = found._arcs, found._classes, found._routes
     labels, offers = labels_for(1, most_labels(int(classes.alone.max()))), offers_for(1, 10)
     allowed = np.ones(2, dtype=np.bool_)
-    assert find_route(arcs, classes, routes, stages, labels, offers, allowed, last, sparing)
-    assert routes.path[last, : routes.length[last]].tolist() == [taken]
+    assert find_route(arcs, classes, routes, stages, labels, offers, allowed, k, sparing)
+    assert routes.path[k, : routes.length[k]].tolist() == [taken]
+
+
+def test_a_stage_may_be_given_up_for_a_dear_one_with_room_for_all() -> None:
+    """One instance of it costs more than the newcomer pays alone, but it is there already."""
+    found, stages, k = newcomer(
+        [1.0, 1.0], [10.0, 100.0], [STEP, 5 * STEP], [2.0, 2.0, 2.0], [9.0, 60.0, 6.0]
+    )
+    offers = offers_for(1, 10)
+    offer(found._arcs, found._classes, found._routes, stages, offers, k, False, False)
+    offered, at = set(), int(offers.begins[0])
+    while at >= 0:
+        offered.add((int(offers.arc[at]), int(offers.replaces[at]), int(offers.units[at])))
+        at = int(offers.onward[at])
+    # To join either, or to put the first stage's users onto the second.
+    assert offered == {(0, -1, 1), (1, -1, 0), (1, 0, 0)}
 
 
 @pytest.mark.parametrize(("most", "beside"), [(60, 1), (5, 2)])
