@@ -67,29 +67,39 @@ def graft(problem: Problem, settings: PlanSettings, progress: ProgressReport) ->
     return tuned_graft(problem, settings, progress, Tuning())
 
 
-def tuned_graft(problem: Problem, settings: PlanSettings, progress: ProgressReport, tuning: Tuning) -> Draft:
-    """`graft` with parameters of one's own."""
+def tuned_graft(
+    problem: Problem,
+    settings: PlanSettings,
+    progress: ProgressReport,
+    tuning: Tuning,
+    keep: Callable[[Draft], None] | None = None,
+) -> Draft:
+    """`graft` with parameters of one's own; `keep` is told of what there is after each of its parts."""
     started = time.perf_counter()
+
+    def whole() -> Draft:
+        menus = problem.menus
+        return draft({model: _last_touch(menus[model], garden.trees()) for model, garden in gardens.items()})
 
     def must_stop() -> bool:
         return settings.stopped or time.perf_counter() - started > BRAKE * settings.time_limit_s
 
     single = demands_of(problem, identical_as_one=False)
     classes = demands_of(problem, identical_as_one=True)
-    gardens = {}
+    gardens: dict[str, _Garden] = {}
     for model in single:
         gardens[model] = _Garden(problem.menus[model], single[model], classes[model], tuning, must_stop)
         _report(progress, started, f"re-aligned {model}", gardens)
     count = sum(len(group) for group in classes.values())
     steps = tuning.steps(count, settings.time_limit_s)
     for round_number in range(tuning.rounds if tuning.searching else 0):
+        if keep is not None:
+            keep(whole())
         for model, garden in gardens.items():
             part = math.ceil(steps / tuning.rounds * len(classes[model]) / count)
             garden.improve(part, seed=settings.seed + round_number, must_stop=must_stop)
             _report(progress, started, f"searched {model}", gardens)
-    return draft(
-        {model: _last_touch(problem.menus[model], garden.trees()) for model, garden in gardens.items()}
-    )
+    return whole()
 
 
 def _last_touch(menu: Menu, trees: list[Tree]) -> list[Tree]:

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from planner.bounds import quick_bound
 from planner.fluid import fluid_draft
-from planner.graft import graft
+from planner.graft import Tuning, graft, tuned_graft
 from planner.gslice import gslice_plus
 from planner.problem import Draft, DraftRoute, DraftStage, PlanSettings, Problem, Progress, ProgressReport
 from planner.programs import (
@@ -187,10 +187,18 @@ def _solve(problem: Problem, settings: PlanSettings, board: _Scoreboard, *, any_
         if len(part.demands) > FLUID_CLASSES:
             share = FLUID / len(parts) * settings.time_limit_s
             _try_fluid(part, settings, time.perf_counter() + share, board)
-    heuristic = graft(problem, _hurried(settings), lambda report: board.tell_all(report.phase))
-    warm = {model: board.keep(model, draft) for model, draft in _by_model(problem, heuristic).items()}
+
+    def keep(heuristic: Draft) -> None:
+        for model, draft in _by_model(problem, heuristic).items():
+            board.keep(model, draft)
+
+    keep(
+        tuned_graft(
+            problem, _hurried(settings), lambda report: board.tell_all(report.phase), Tuning(), keep=keep
+        )
+    )
     for part in parts:
-        board.tell(part.model, "graft", price_at(part.menu, warm[part.model]), 0.0)
+        board.tell(part.model, "graft", price_at(part.menu, board.drafts[part.model]), 0.0)
     for position, part in enumerate(parts):
         left = settings.deadline_s - time.perf_counter()
         weight = len(part.demands) / sum(len(later.demands) for later in parts[position:])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from planner import laws
+from planner.graft import _Garden
 from planner.plan import Plan
 from planner.planning import make_plan
 from planner.problem import PlanSettings, Progress
@@ -59,6 +61,25 @@ def test_they_are_never_above_graft(strategy: str, seed: int) -> None:
     workload = make_workload(profiles, fragments=25, seed=seed)
     graft = plan_of(workload, profiles, "graft")
     assert plan_of(workload, profiles, strategy).objective.share <= graft.objective.share * (1 + 1e-9)
+
+
+def test_what_graft_has_when_the_search_is_left_behind_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = [make_profile(layers=12)]
+    workload = make_workload(profiles, fragments=25)
+    quick = plan_of(workload, profiles, "gslice+")
+    improve, rounds = _Garden.improve, []
+
+    def for_one_round(garden: _Garden, steps: int, **how: Any) -> None:
+        rounds.append(steps)
+        if len(rounds) > 1:
+            raise MemoryError
+        improve(garden, steps, **how)
+
+    monkeypatch.setattr(_Garden, "improve", for_one_round)
+    plan = plan_of(workload, profiles, "optimal")
+    assert len(rounds) == 2
+    assert plan.provenance.settings["ended"]["limit"] == "memory"
+    assert plan.objective.share < quick.objective.share
 
 
 @pytest.mark.parametrize("seed", range(2))
