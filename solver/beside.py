@@ -31,19 +31,20 @@ class Work(Protocol):
 
 
 class Task(Protocol):
-    """What the process is told to begin with; to be pickled."""
+    """What the process is told first; to be pickled."""
 
     def begin(self, send: Send) -> Work: ...
 
 
 class Beside:
-    """The process, as the search sees it. To be closed, which ends it."""
+    """The process, as the search sees it; first it is told its task. To be closed, which ends it."""
 
-    def __init__(self, task: Task, heard: Send) -> None:
-        """`heard` is called with every message, from a thread of its own."""
+    def __init__(self, module: str, heard: Send) -> None:
+        """`heard` is called with every message, from a thread of its own; `module` is where tasks are from: the
+        process imports it at once, which is most of what it has to do before it can begin."""
         self._heard = heard
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "solver.beside_work"],
+            [sys.executable, "-m", "solver.beside_work", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
@@ -52,7 +53,6 @@ class Beside:
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for work in (self._listen, self._send):
             threading.Thread(target=work, name="beside", daemon=True).start()
-        self.tell(task)
 
     @property
     def pid(self) -> int:

@@ -1,4 +1,5 @@
-"""The process itself (see `solver.beside`): it reads its task, does it, and listens meanwhile."""
+"""The process itself (see `solver.beside`): it imports what its task will need, reads the task, does it, and
+listens meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import pickle
 import sys
 import threading
 import traceback
+from importlib import import_module
 from typing import Any
 
 from solver.beside import messages
@@ -21,6 +23,8 @@ def _main() -> None:
         pickle.dump(message, pipe)
         pipe.flush()
 
+    for module in sys.argv[1:]:
+        import_module(module)
     told = messages(sys.stdin.buffer)
     task = next(told, None)
     if task is None:

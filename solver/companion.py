@@ -18,17 +18,22 @@ __all__ = ["Answer", "Companion", "Known", "Task"]
 
 
 class Companion:
-    """The process, as the search sees it. To be closed, which ends it."""
+    """The process, as the search sees it: it starts at once, and begins when it has a task. To be closed,
+    which ends it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self) -> None:
         self._cost, self._ruled_out = math.inf, -math.inf
         self._news: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._told: Known | None = None
-        self._beside = Beside(task, self._heard)
+        self._beside = Beside(Task.__module__, self._heard)
 
     @property
     def pid(self) -> int:
         return self._beside.pid
+
+    def begin(self, task: Task) -> None:
+        """What it is to do."""
+        self._beside.tell(task)
 
     def tell(self, known: Known) -> None:
         """What is known now; nothing is sent where it was told before."""
@@ -38,6 +43,7 @@ class Companion:
             or total_cost(known.answer) < total_cost(told.answer)
             or known.decide > told.decide
             or (told.groups is None and known.groups is not None)
+            or (known.root is not None and (told.root is None or known.root.bound > told.root.bound))
         ):
             self._told = known
             self._beside.tell(known)

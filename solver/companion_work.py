@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from solver.branching import Node
+from solver.exchanges import Exchanges
 from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Goals
@@ -24,6 +26,8 @@ DECIDING_S = 15.0
 # What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
 WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
 DIVES_AFTER_S = 3.0
+# Exchanges come first, for so long, and then take so many times as long as all of these.
+EXCHANGES_FIRST_S, EXCHANGES = 2.0, 1.0
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
 
@@ -38,6 +42,7 @@ class Known:
     bound: Bound
     decide: bool = False
     groups: Groups | None = None
+    root: Node | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +75,7 @@ class Work:
         self._task, self._best, self._send = task, task.answer, send
         self._to_decide, self._can_decide, self._bound = False, True, task.bounds[-1]
         self._groups: Groups | None = None
+        self._root: Node | None = None
         self._lock = threading.Lock()
         step = common_step(task.program.prices)
         self._ascent = PackedAscent(task.program, task.bounds[-1], list(task.patterns), step)
@@ -86,6 +92,7 @@ class Work:
         if known.bound.value > self._bound.value:
             self._bound = known.bound
         self._groups = known.groups or self._groups
+        self._root = known.root or self._root
         self._to_decide = self._can_decide and (self._to_decide or known.decide)
 
     def run(self) -> None:
@@ -93,17 +100,23 @@ class Work:
         task, ascent = self._task, self._ascent
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
         dives = RowDives(task.program, ascent, seed=task.seed)
+        exchanges = Exchanges(task.program, ascent, seed=task.seed)
         over_used, combined, combined_s = False, 0, 0.0
         if first.fits(list(self._best)):
             spent = {"parts": 0.0, "first": 0.0}
         else:
             spent = {"parts": 0.0, "dives": DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]}
+        exchanges_s = 0.0
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
             began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
+            elif exchanges.fits and exchanges_s < max(EXCHANGES_FIRST_S, EXCHANGES * sum(spent.values())):
+                exchanges.tell(self._root or dives.root)
+                self._keep(exchanges.improve(self._best, self._until_asked()))
+                exchanges_s += time.monotonic() - began
             elif not over_used and min(spent.values()) > OVER_USED_AFTER_S:
                 over_used = True
                 self._keep(self._best_over_used())

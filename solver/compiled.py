@@ -82,7 +82,8 @@ def main() -> None:
 
     from solver.compact import what_can_matter
     from solver.enumeration import patterns_within
-    from solver.facilities import Facilities, Group
+    from solver.exchanges import Exchanges
+    from solver.facilities import Facilities, Group, all_alone
     from solver.fractional_bound import Bound
     from solver.group_labels import GroupLabels
     from solver.outcome import Watch
@@ -105,6 +106,9 @@ def main() -> None:
     patterns_within(program, one, 1.0, 10)
     ascent = PackedAscent(program, Bound(value=0.0, worth=one), [], 1.0)
     ascent.run(Watch(), rounds=2)
+    two = Facilities(load=np.ones(2), members=np.ones(2, dtype=np.intp), alone=np.ones(2), groups=())
+    apart = PackedAscent(two, Bound(value=0.0, worth=np.ones(2)), all_alone(two), 1.0)
+    Exchanges(two, apart, seed=0).improve(all_alone(two), Watch())
 
     first = np.zeros(1, dtype=np.intp)
     network = Network(

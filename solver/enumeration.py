@@ -155,6 +155,22 @@ def written_down(program: Facilities, patterns: Sequence[Pattern], bound: Bound,
     return found.keep(np.flatnonzero(served & (found.reduced <= slack)))
 
 
+def together(parts: Sequence[Enumerated]) -> Enumerated:
+    """All of these; of patterns with the same members only the cheapest."""
+    counts = sparse.hstack([part.counts for part in parts], format="csc")
+    return _cheapest(
+        counts.shape[0],
+        np.concatenate([part.group for part in parts]),
+        np.concatenate([part.facility for part in parts]),
+        np.concatenate([part.instances for part in parts]),
+        np.concatenate([part.cost for part in parts]),
+        np.concatenate([part.reduced for part in parts]),
+        np.diff(counts.indptr),
+        counts.indices,
+        counts.data,
+    )
+
+
 def _cheapest(
     among: int,
     group: Indices,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from solver.branching import Tree
+from solver.branching import Node, Tree
 from solver.compact import TOLERANCE, Kept, solve_compact, what_can_matter
 from solver.enumeration import enumerate_patterns, written_down
 from solver.facilities import Facilities, Pattern, settle, total_cost
@@ -147,6 +147,11 @@ class Goals:
             if watch.limit is not None:
                 break
         return Verdict()
+
+    @property
+    def root(self) -> Node | None:
+        """The relaxation of the last goal that was branched on: prices, and what subset rows cost."""
+        return None if self._last_tree is None else self._last_tree.root
 
     @property
     def sure(self) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,6 +66,8 @@ ROUNDS_BESIDE = 20
 # Where HiGHS decides goals as they stand, the next one is twice as many steps away, up to so many; and where
 # no more steps than this are left between bound and answer, it begins at the other end too.
 MOST_STRIDE, DECIDABLE = 4, 6
+# With so many classes the companion's process, which takes a second to start, starts at the very beginning.
+EARLY = 100
 # Rounds of choosing by groups between two looks at what the companion found.
 GROUP_ROUNDS = 20
 
@@ -135,6 +137,11 @@ class _Search:
         self._groups: GroupAscent | None = None
 
     def run(self, start: list[Pattern] | None) -> None:
+        early = worthwhile(self.threads) and len(self.program) >= EARLY
+        with closing(Companion()) if early else nullcontext() as beside:
+            self._run(start, beside)
+
+    def _run(self, start: list[Pattern] | None, beside: Companion | None) -> None:
         watch = self.watch
         watch.update(phase="first answer", objective=total_cost(self.best))
         if start is not None:
@@ -153,7 +160,7 @@ class _Search:
         watch.update(phase="diving")
         self._take(dive(self.program, ascent, watch, np.random.default_rng(self.seed)))
         if not watch.over:
-            self._take_turns(loose, ascent, complete)
+            self._take_turns(loose, ascent, complete, beside)
 
     def _take(self, answer: list[Pattern] | None) -> None:
         if answer is None:
@@ -165,7 +172,9 @@ class _Search:
                 self.keep(better)
         self.watch.update(objective=total_cost(self.best))
 
-    def _take_turns(self, loose: Bound, ascent: PackedAscent, complete: bool) -> None:
+    def _take_turns(
+        self, loose: Bound, ascent: PackedAscent, complete: bool, beside: Companion | None
+    ) -> None:
         heavy = self.program.members.sum() < HEAVY * sum(pattern.instances for pattern in self.best)
         if worthwhile(self.threads):
             task = Task(
@@ -177,8 +186,9 @@ class _Search:
                 seed=self.seed,
                 memory_limit_mb=self.watch.memory_limit_mb,
             )
-            with closing(Companion(task)) as beside:
-                self._prove_beside(beside, loose, ascent, complete, heavy)
+            with closing(Companion()) if beside is None else nullcontext(beside) as companion:
+                companion.begin(task)
+                self._prove_beside(companion, loose, ascent, complete, heavy)
             return
         first = InstancesFirst(self.program, ascent, threads=self.threads, seed=self.seed)
         if first.fits(self.best):
@@ -241,6 +251,7 @@ class _Search:
                 bound=Bound(value=ascent.value, worth=ascent.worth),
                 decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
                 groups=goals.groups and replace(goals.groups, choices=[]),
+                root=goals.root,
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))

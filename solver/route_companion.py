@@ -169,7 +169,8 @@ class RouteCompanion:
     def __init__(self, task: RouteTask) -> None:
         self._graph = task.graph
         self._news: queue.SimpleQueue[Plan] = queue.SimpleQueue()
-        self._beside = Beside(task, self._news.put)
+        self._beside = Beside(__name__, self._news.put)
+        self._beside.tell(task)
 
     @property
     def pid(self) -> int:

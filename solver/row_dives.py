@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.branching import Tree
+from solver.branching import Node, Tree
 from solver.compact import what_can_matter
 from solver.facilities import Facilities, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
@@ -74,6 +74,11 @@ class RowDives:
             return None
         found = settle(self.program, [reduction.whole(pattern) for pattern in (*taken, *rest)])
         return found if total_cost(found) <= goal * (1 + 1e-9) else None
+
+    @property
+    def root(self) -> Node | None:
+        """The relaxation that the last dive began with: prices, and what subset rows cost."""
+        return None if self._begun is None else self._begun.tree.root
 
     def _begin(self, goal: float, watch: Watch) -> _Begun | None:
         """Solve the relaxation for this goal; None where the watch says stop."""

@@ -47,6 +47,12 @@ def task_of(program: Facilities) -> tuple[Task, Bound]:
     return task, bound
 
 
+def companion_of(task: Task) -> Companion:
+    companion = Companion()
+    companion.begin(task)
+    return companion
+
+
 def next_news(companion: Companion) -> list[Answer]:
     until = time.monotonic() + PATIENCE_S
     while not (found := companion.news()) and time.monotonic() < until:
@@ -64,7 +70,7 @@ def gone(pid: int) -> bool:
 def test_what_it_finds_is_cheaper_and_serves_everybody() -> None:
     program = random_program(1, classes=40, groups=6, members=2)
     task, _ = task_of(program)
-    with closing(Companion(task)) as companion:
+    with closing(companion_of(task)) as companion:
         cost = total_cost(task.answer)
         for _ in range(3):
             for answer in next_news(companion):
@@ -81,7 +87,7 @@ def test_what_the_search_found_is_not_found_again() -> None:
     task, bound = task_of(program)
     best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
     assert best.outcome.status is Status.OPTIMAL
-    with closing(Companion(task)) as companion:
+    with closing(companion_of(task)) as companion:
         companion.tell(Known(answer=best.patterns, bound=bound))
         time.sleep(1.0)
         companion.news()
@@ -96,7 +102,7 @@ def test_asked_to_decide_it_finds_the_optimum_and_rules_out_what_is_below(seed: 
     best = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=1)
     assert best.outcome.status is Status.OPTIMAL
     cost = total_cost(best.patterns)
-    with closing(Companion(task)) as companion:
+    with closing(companion_of(task)) as companion:
         assert companion.ruled_out == -math.inf
         companion.tell(Known(answer=task.answer, bound=bound, decide=True))
         until = time.monotonic() + PATIENCE_S
@@ -112,8 +118,8 @@ def test_what_it_rules_out_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> N
     goal = below(best.outcome.objective, common_step(program.prices))
 
     class Knowing(Companion):
-        def __init__(self, task: Task) -> None:
-            super().__init__(replace(task, answer=best.patterns))
+        def begin(self, task: Task) -> None:
+            super().begin(replace(task, answer=best.patterns))
             self._news.put(best.patterns)
             self._ruled_out = goal
 
@@ -131,8 +137,8 @@ def test_a_search_whose_companion_is_killed_goes_on_alone(monkeypatch: pytest.Mo
     killed: list[int] = []
 
     class Unlucky(Companion):
-        def __init__(self, task: Task) -> None:
-            super().__init__(task)
+        def begin(self, task: Task) -> None:
+            super().begin(task)
             os.kill(self.pid, signal.SIGKILL)
             killed.append(self.pid)
 
@@ -151,8 +157,8 @@ def test_with_a_companion_the_optimum_is_the_same_and_it_ends_with_the_search(
     begun: list[Companion] = []
 
     class Noted(Companion):
-        def __init__(self, task: Task) -> None:
-            super().__init__(task)
+        def begin(self, task: Task) -> None:
+            super().begin(task)
             begun.append(self)
 
     monkeypatch.setattr(one_stage, "worthwhile", lambda threads: threads > 1)
@@ -171,12 +177,31 @@ def test_with_a_companion_the_optimum_is_the_same_and_it_ends_with_the_search(
 
 SEARCH = """
 import sys, time
-from tests.solver.test_companion import random_program, task_of
-from solver.companion import Companion
-companion = Companion(task_of(random_program(1, classes=40, groups=6, members=2))[0])
+from tests.solver.test_companion import companion_of, random_program, task_of
+companion = companion_of(task_of(random_program(1, classes=40, groups=6, members=2))[0])
 print(companion.pid, flush=True)
 time.sleep(60)
 """
+
+
+def test_with_many_classes_it_starts_early_and_still_ends_with_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[Companion] = []
+
+    class Noted(Companion):
+        def __init__(self) -> None:
+            super().__init__()
+            started.append(self)
+
+    monkeypatch.setattr(one_stage, "worthwhile", lambda threads: threads > 1)
+    monkeypatch.setattr(one_stage, "Companion", Noted)
+    monkeypatch.setattr(one_stage, "EARLY", 40)
+    program = random_program(8, classes=40, groups=5, options=8)
+    for limit_s in (0.0, 60.0):
+        solve_one_stage(program, watch=Watch(time_limit_s=limit_s), threads=2)
+    assert len(started) == 2
+    assert all(gone(companion.pid) for companion in started)
 
 
 def test_a_companion_whose_search_is_killed_ends() -> None:
