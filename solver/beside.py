@@ -40,8 +40,8 @@ class Beside:
     """The process, as the search sees it; first it is told its task. To be closed, which ends it."""
 
     def __init__(self, module: str, heard: Send) -> None:
-        """`heard` is called with every message, from a thread of its own; `module` is where tasks are from: the
-        process imports it at once, which is most of what it has to do before it can begin."""
+        """`heard` is called with every message, from a thread of its own. The process imports `module`, where
+        tasks are from, at once: that is most of what it has to do before it can begin."""
         self._heard = heard
         self._process = subprocess.Popen(
             [sys.executable, "-m", "solver.beside_work", module],

@@ -27,7 +27,7 @@ DECIDING_S = 15.0
 WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
 DIVES_AFTER_S = 3.0
 # Exchanges come first, for so long, and then take so many times as long as all of these.
-EXCHANGES_FIRST_S, EXCHANGES = 2.0, 1.0
+EXCHANGES_FIRST_S, EXCHANGES = 2.0, 2.0
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
 

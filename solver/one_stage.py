@@ -6,9 +6,9 @@
     4. that relaxation rounded (`solver.diving`)
     5. answers over the facilities that it uses (`solver.over_used`): instances first, or what is best
     6. instances chosen for whole groups (`solver.group_bound`): a bound, and what is in no better answer
-    7. by turns, with more effort each time: better answers by solving parts again (`solver.neighbourhoods`),
-       by rounding with subset rows (`solver.row_dives`) or with other instances first; and an answer at
-       the bound, or the bound a step higher (`solver.goals`)
+    7. by turns, with more effort each time: better answers by exchanging a few patterns (`solver.exchanges`),
+       by solving parts again (`solver.neighbourhoods`), by rounding with subset rows (`solver.row_dives`) or
+       with other instances first; and an answer at the bound, or the bound a step higher (`solver.goals`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
 among them, and this one proves. Where instances hold few fragments 6 is left out.
@@ -29,6 +29,7 @@ from solver.beside import worthwhile
 from solver.compact import able_pairs
 from solver.companion import Companion, Known, Task
 from solver.diving import dive
+from solver.exchanges import Exchanges
 from solver.facilities import (
     Facilities,
     Pattern,
@@ -68,6 +69,8 @@ ROUNDS_BESIDE = 20
 MOST_STRIDE, DECIDABLE = 4, 6
 # With so many classes the companion's process, which takes a second to start, starts at the very beginning.
 EARLY = 100
+# Rounds of exchanges in one turn, without a companion.
+EXCHANGES = 4
 # Rounds of choosing by groups between two looks at what the companion found.
 GROUP_ROUNDS = 20
 
@@ -203,8 +206,13 @@ class _Search:
             self.program, ascent, self.watch, threads=self.threads, seed=self.seed, heavy=heavy
         )
         dives = RowDives(self.program, ascent, seed=self.seed)
+        exchanges = Exchanges(self.program, ascent, seed=self.seed)
         goals: Goals | None = None
         for turn in range(1, TURNS):
+            exchanges.tell(dives.root)
+            for _ in range(EXCHANGES):
+                if exchanges.fits and not self.watch.over:
+                    self._take(exchanges.improve(self.best, self.watch))
             self._take(neighbourhoods.improve(self.best, TRIES))
             if dives.fits and not self.watch.over:
                 self._take(dives.improve(self.best, self.watch))
