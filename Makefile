@@ -53,7 +53,7 @@ $(VENV)/.docs: $(VENV)/.installed
 	$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
-exhaustive: install ## The tests that take hours and gigabytes: every torchvision classifier at every cut
+exhaustive: install ## Tests of hours and gigabytes: every torchvision classifier at every cut, more fuzzing
 	$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
 
 lint: install ## Style of the code

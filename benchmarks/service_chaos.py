@@ -92,6 +92,7 @@ class System:
     postgres: PostgresServer | None
     key: str
     rng: random.Random
+    at_most_waiting: int = AT_MOST_WAITING
     ended: threading.Event = field(default_factory=threading.Event)
     asked: Asked = field(default_factory=Asked)
     kills: Counter[str] = field(default_factory=Counter)
@@ -133,7 +134,7 @@ class System:
 def submit(system: System, http: httpx.Client, rng: random.Random) -> None:
     """Submit a run; now and then end one."""
     waiting = sum(not state for state in list(system.asked.runs.values()))
-    if waiting < AT_MOST_WAITING:
+    if waiting < system.at_most_waiting:
         body = {
             "workload": formats.digest(WORKLOAD),
             "profiles": [formats.digest(PROFILE)],
@@ -341,14 +342,24 @@ def system_of(kind: str, services: int, workers: int, seed: int) -> Iterator[Sys
 
 
 def chaos(
-    kind: str, *, seconds: float, seed: int, every_s: float, services: int, workers: int, at_least: int = 0
+    kind: str,
+    *,
+    seconds: float,
+    seed: int,
+    every_s: float,
+    services: int,
+    workers: int,
+    at_least: int = 0,
+    at_most_waiting: int = AT_MOST_WAITING,
 ) -> System:
     """Havoc for so long, then quiet, then the census; `problems` says what is wrong.
 
+    Clients submit no run while `at_most_waiting` have not ended, since all are waited for in the quiet.
     On a slow machine little may have been asked in that time: the quiet begins when there are `at_least` runs
     and generations, or after a minute more.
     """
     with system_of(kind, services, workers, seed) as system:
+        system.at_most_waiting = at_most_waiting
         acts = [submit, submit, look, follow, follow, deploy, deploy, agent(0), agent(1)]
 
         def play(act: Callable[[System, httpx.Client, random.Random], None], number: int) -> None:

@@ -19,7 +19,16 @@ from benchmarks.service_chaos import chaos
 def test_whatever_is_killed_every_run_ends_once_and_every_generation_is_whole(
     kind: str, services: int, killed: set[str]
 ) -> None:
-    system = chaos(kind, seconds=12, seed=7, every_s=2.0, services=services, workers=1, at_least=4)
+    system = chaos(
+        kind,
+        seconds=9,
+        seed=7,
+        every_s=1.3,
+        services=services,
+        workers=1,
+        at_least=4,
+        at_most_waiting=6,
+    )
     assert system.problems == []
     assert killed <= {what for what, times in system.kills.items() if times}, system.kills
     assert set(system.asked.runs.values()) <= FINAL

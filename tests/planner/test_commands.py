@@ -12,6 +12,7 @@ import pytest
 
 from planner import formats
 from planner.workload import Gpu, Workload
+from tests.commands import regraft
 from tests.profiles import make_profile, make_workload
 
 
@@ -25,9 +26,10 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def regraft(folder: Path, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What the command does as a process of its own."""
     command = [sys.executable, "-c", "from api.command_line import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, cwd=folder, input=stdin, check=False)
+    return subprocess.run(command, capture_output=True, cwd=folder, check=False)
 
 
 PROFILES = ("--profile", "net.json", "--profile", "other.json")
@@ -40,7 +42,7 @@ def change(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize("strategy", ["gslice", "gslice+", "graft", "optimal-one", "optimal"])
 def test_a_plan_is_made_and_the_verifier_accepts_it(files: Path, strategy: str) -> None:
     arguments = ("--strategy", strategy, "--time-limit", "10", "--output", "plan.json")
-    made = regraft(files, "plan", "workload.json", *PROFILES, *arguments)
+    made = started(files, "plan", "workload.json", *PROFILES, *arguments)
     assert made.returncode == 0, made.stderr.decode()
     plan = json.loads((files / "plan.json").read_text())
     assert plan["format"] == "regraft.plan/v1"

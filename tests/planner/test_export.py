@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import highspy
@@ -13,13 +11,9 @@ from planner import formats
 from planner.planning import make_plan
 from planner.problem import PlanSettings
 from planner.workload import Gpu
+from tests.commands import regraft
 from tests.profiles import make_profile, make_workload
 from tests.solver.brute import best_plan
-
-
-def regraft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from api.command_line import main; main()", "export", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
 @pytest.fixture
@@ -32,8 +26,8 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", ["lp", "mps"])
 def test_another_solver_finds_the_same_optimum(files: Path, suffix: str) -> None:
-    done = regraft(files, "workload.json", "--profile", "net.json", "--output", f"program.{suffix}")
-    assert done.returncode == 0, done.stderr
+    done = regraft(files, "export", "workload.json", "--profile", "net.json", "--output", f"program.{suffix}")
+    assert done.returncode == 0, done.stderr.decode()
     optimum = optimum_of(files / f"program.{suffix}")
     workload = formats.read(formats.Workload, files / "workload.json")
     plan = make_plan(
@@ -62,10 +56,10 @@ def test_the_optimum_over_routes_is_the_least_share_of_any_plan(tmp_path: Path, 
     formats.write(profile, tmp_path / "net.json")
     formats.write(workload, tmp_path / "workload.json")
     done = regraft(
-        tmp_path, "workload.json", "--profile", "net.json", "--program", "routes",
+        tmp_path, "export", "workload.json", "--profile", "net.json", "--program", "routes",
         "--output", f"routes.{suffix}",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
     assert optimum_of(tmp_path / f"routes.{suffix}") == pytest.approx(
         best_plan([profile], workload.fragments), abs=1e-6
     )
@@ -79,10 +73,10 @@ def test_the_packing_of_a_plan_needs_as_many_gpus_as_its_placement(tmp_path: Pat
     for name, document in (("net", profile), ("workload", workload), ("plan", plan)):
         formats.write(document, tmp_path / f"{name}.json")
     done = regraft(
-        tmp_path, "workload.json", "--profile", "net.json", "--program", "packing",
+        tmp_path, "export", "workload.json", "--profile", "net.json", "--program", "packing",
         "--plan", "plan.json", "--output", "packing.lp",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr.decode()
     assert optimum_of(tmp_path / "packing.lp") == pytest.approx(plan.objective.gpus)
 
 
@@ -95,7 +89,7 @@ def test_the_packing_of_a_plan_needs_as_many_gpus_as_its_placement(tmp_path: Pat
     ],
 )
 def test_a_wrong_option_says_what_would_be_right(files: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = regraft(files, "workload.json", "--profile", "net.json", *arguments)
+    done = regraft(files, "export", "workload.json", "--profile", "net.json", *arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert said in done.stderr.decode()
     assert not list(files.glob("program.*"))

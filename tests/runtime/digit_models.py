@@ -60,7 +60,7 @@ def transformer() -> nn.Module:
         nn.TransformerEncoderLayer(
             WIDTH, 4, dim_feedforward=64, dropout=0.0, batch_first=True, norm_first=True
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     return _model(Tokens(WIDTH), *encoders, MeanHead(WIDTH))
 

@@ -89,7 +89,7 @@ def test_a_convolutional_network_learns_digits_and_lets_most_of_them_go(digits: 
 
 @pytest.mark.slow
 def test_a_vision_transformer_does_too(tmp_path: Path, digits: Trained) -> None:
-    found = trained(tmp_path, TRANSFORMER, (2, 4), 40)
+    found = trained(tmp_path, TRANSFORMER, (2, 4), 30)
     os.environ["REGRAFT_WEIGHTS"] = str(digits.weights)
     whole = found.found.quality([training.NEVER] * 2)
     assert whole > 0.85

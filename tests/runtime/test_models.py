@@ -8,6 +8,7 @@ import sys
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -57,13 +58,19 @@ def answered(name: str) -> tuple[Chain, torch.Tensor, torch.Tensor]:
     return chain, inputs, expected
 
 
+def some_cuts(chain: Chain) -> list[int]:
+    """The first cut and the last, and a few between them; `make exhaustive` takes every one."""
+    between = Random(chain.name).sample(range(2, chain.depth - 1), 2)
+    return [1, *sorted(between), chain.depth - 1]
+
+
 @pytest.mark.parametrize("name", ["resnet18:3x64x64", *slow(PAPER_MODELS)])
-def test_at_every_cut_the_two_fragments_give_torchvisions_answer(name: str) -> None:
+def test_at_a_cut_the_two_fragments_give_torchvisions_answer(name: str) -> None:
     chain, inputs, expected = answered(name)
     scale = expected.std().item()
     with torch.inference_mode():
         torch.testing.assert_close(chain.fragment(0, chain.depth)(inputs), expected)
-        for cut in range(1, chain.depth):
+        for cut in some_cuts(chain) if name in PAPER_MODELS else range(1, chain.depth):
             crossing = chain.fragment(0, cut)(inputs)
             assert crossing.shape == (len(inputs), *chain.cut_shapes[cut])
             assert crossing.element_size() * crossing[0].numel() == chain.cut_bytes[cut]

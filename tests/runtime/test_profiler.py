@@ -38,6 +38,8 @@ from tests.runtime.cluster import wait_for
 # Two milliseconds a run: large enough to be timed, small enough to be quick at 25 %.
 MODEL = "tests.runtime.cuttable:blocks:3x64x64"
 QUICK = {"batches": (1, 4), "shares": (25, 100), "seconds_budget": 1.0}
+# Where what is measured is not looked at.
+QUICKER = {**QUICK, "seconds_budget": 0.2}
 
 
 def run(*arguments: str) -> Any:
@@ -93,7 +95,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             halt.set()
 
     with pytest.raises(MeasurementError, match="what was measured is kept"):
-        measure(MODEL, partial=partial, progress=stop_after_two, halt=halt, **QUICK)
+        measure(MODEL, partial=partial, progress=stop_after_two, halt=halt, **QUICKER)
     content: dict[str, Any] = json.loads(partial.read_text())
     assert len(content["cells"]) == 2
     # A figure nobody would measure shows whether it is taken or measured again.
@@ -110,7 +112,7 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
     partial = tmp_path / "model.cpu.partial.json"
     partial.write_text(json.dumps(interrupted))
     seen: list[int] = []
-    profile = measure(MODEL, partial=partial, progress=lambda done, *_: seen.append(done), **QUICK)
+    profile = measure(MODEL, partial=partial, progress=lambda done, *_: seen.append(done), **QUICKER)
     assert (seen[0], seen[-1]) == (2, 4)
     assert largest_ms(profile) > 1e6
     assert not partial.exists()
@@ -118,7 +120,7 @@ def test_an_interrupted_profile_goes_on_where_it_stopped(interrupted: dict[str, 
 
 @pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    arguments = [MODEL, "-o", str(tmp_path), "--batches", "1,4", "--shares", "25,100", "--seconds", "4"]
+    arguments = [MODEL, "-o", str(tmp_path), "--batches", "1,4", "--shares", "25,100", "--seconds", "2"]
     code = "import typer; from runtime import commands_measure; typer.run(commands_measure.profile)"
     path = tmp_path / file_name(MODEL, "cpu")
     partial = path.with_suffix(".partial.json")
@@ -164,7 +166,7 @@ def test_what_is_measured_beside_a_neighbour_is_measured_while_it_runs_and_ends_
         batches=(1, 4),
         shares=(25.0,),
         known=(),
-        seconds=0.3,
+        seconds=0.1,
         min_runs=3,
         parent=os.getpid(),
         beside=True,
@@ -300,7 +302,7 @@ def test_what_another_torch_measured_is_not_used(interrupted: dict[str, Any], tm
     partial = tmp_path / "model.cpu.partial.json"
     identity = {**interrupted["identity"], "torch": "1.0"}
     partial.write_text(json.dumps({**interrupted, "identity": identity}))
-    profile = measure(MODEL, partial=partial, **QUICK)
+    profile = measure(MODEL, partial=partial, **QUICKER)
     assert profile.measured["torch"] != "1.0"
     assert largest_ms(profile) < 1e6
 
