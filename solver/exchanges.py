@@ -42,8 +42,8 @@ TRIES = 12
 LEAST_LIMIT, FIRST_LIMIT = 0.01, 0.2
 # Fragments freed at once: at least, and at most one of these. The heat of a round, in least prices.
 FEWEST, MOST, HEATS = 8, (16, 24, 40), (0.03, 0.1)
-# Work of a round (see the kernel), in so many pieces between which the watch is looked at.
-WORK, PIECES = 40_000_000, 20
+# Work of a round (see the kernel) for each fragment, in so many pieces between which the watch is looked at.
+WORK, PIECES = 200_000, 20
 
 
 class Exchanges:
@@ -169,6 +169,7 @@ class _Search:
         self._answer = self._begun(answer, place)
         self._least = float(self._pool.reduced[self._answer.chosen[: self._answer.many[0]]].sum())
         self._best = np.empty(len(classes), dtype=np.intp)
+        self._work = WORK * len(classes) // PIECES
 
     def _begun(self, answer: Enumerated, place: Indices) -> Answer:
         """The answer in the pool's numbers."""
@@ -188,7 +189,7 @@ class _Search:
     def go_on(self, seed: int, heats: tuple[float, float], sizes: tuple[int, int]) -> list[Pattern] | None:
         """A piece of the round; the answer's patterns where it became cheaper than any before."""
         told, self._least = exchange(
-            WORK // PIECES, seed, heats, sizes, self._pool, self._answer, self._least, self._best
+            self._work, seed, heats, sizes, self._pool, self._answer, self._least, self._best
         )
         return self._patterns(self._best[:told]) or None
 

@@ -25,7 +25,7 @@ STEP = 5.0
 
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanges, "WORK", 2_000_000)
+    monkeypatch.setattr(exchanges, "WORK", 30_000)
 
 
 def ascent_of(program: Facilities) -> PackedAscent:
