@@ -26,8 +26,9 @@ DECIDING_S = 15.0
 # What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
 WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
 DIVES_AFTER_S = 3.0
-# Exchanges come first, for so long, and then take so many times as long as all of these.
-EXCHANGES_FIRST_S, EXCHANGES = 2.0, 2.0
+# Exchanges come first, for so long, and then take so many times as long as all of these; half as long after
+# every so many rounds in vain.
+EXCHANGES_FIRST_S, EXCHANGES, IN_VAIN = 2.0, 2.0, 8
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
 
@@ -106,16 +107,20 @@ class Work:
             spent = {"parts": 0.0, "first": 0.0}
         else:
             spent = {"parts": 0.0, "dives": DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]}
-        exchanges_s = 0.0
+        exchanges_s, in_vain = 0.0, 0
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
             began = time.monotonic()
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif exchanges.fits and exchanges_s < max(EXCHANGES_FIRST_S, EXCHANGES * sum(spent.values())):
+            elif exchanges.fits and exchanges_s < max(
+                EXCHANGES_FIRST_S, EXCHANGES * 0.5 ** (in_vain // IN_VAIN) * sum(spent.values())
+            ):
                 exchanges.tell(self._root or dives.root)
-                self._keep(exchanges.improve(self._best, self._until_asked()))
+                better = exchanges.improve(self._best, self._until_asked())
+                self._keep(better)
+                in_vain = in_vain + 1 if better is None else 0
                 exchanges_s += time.monotonic() - began
             elif not over_used and min(spent.values()) > OVER_USED_AFTER_S:
                 over_used = True
