@@ -117,7 +117,8 @@ class Work:
             elif exchanges.fits and exchanges_s < max(
                 EXCHANGES_FIRST_S, EXCHANGES * 0.5 ** (in_vain // IN_VAIN) * sum(spent.values())
             ):
-                exchanges.tell(self._root or dives.root)
+                exchanges.tell(self._root)
+                exchanges.tell(dives.root)
                 better = exchanges.improve(self._best, self._until_asked())
                 self._keep(better)
                 in_vain = in_vain + 1 if better is None else 0

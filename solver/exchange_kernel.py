@@ -70,16 +70,11 @@ def somebody_of(pool: Pool, p: int) -> int:
 
 
 @compiled
-def free_too(pool: Pool, answer: Answer, k: int, freed: Indices, number: int, size: int) -> bool:
-    """Whether the pattern of a fragment can be freed beside these; then it is freed[number]."""
-    p = answer.home[k]
-    for other in freed[:number]:
+def among(p: int, patterns: Indices) -> bool:
+    for other in patterns:  # noqa: SIM110 - machine code has no any()
         if other == p:
-            return False
-    if size + count_of(pool, p) > MOST_FREED:
-        return False
-    freed[number] = p
-    return True
+            return True
+    return False
 
 
 @compiled
@@ -94,11 +89,14 @@ def free(pool: Pool, answer: Answer, wanted: int, freed: Indices) -> tuple[int, 
         return 0, 0
     number = size = 0
     for k in pool.members[pool.begins[drawn] : pool.begins[drawn + 1]]:
-        if free_too(pool, answer, k, freed, number, size):
-            size += count_of(pool, freed[number])
-            number += 1
-        elif size + count_of(pool, answer.home[k]) > MOST_FREED:
+        p = answer.home[k]
+        if among(p, freed[:number]):
+            continue
+        size += count_of(pool, p)
+        if size > MOST_FREED:
             return 0, 0
+        freed[number] = p
+        number += 1
     for _ in range(MOST_ASKED):
         if size >= wanted:
             break
@@ -107,8 +105,10 @@ def free(pool: Pool, answer: Answer, wanted: int, freed: Indices) -> tuple[int, 
             k = somebody_of(pool, freed[np.random.randint(number)])
             if pool.first[k + 1] > pool.first[k]:
                 k = somebody_of(pool, np.random.randint(pool.first[k], pool.first[k + 1]))
-        if free_too(pool, answer, k, freed, number, size):
-            size += count_of(pool, freed[number])
+        p = answer.home[k]
+        if size + count_of(pool, p) <= MOST_FREED and not among(p, freed[:number]):
+            size += count_of(pool, p)
+            freed[number] = p
             number += 1
     return number, size
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from solver.branching import Node
 from solver.enumeration import Enumerated, patterns_within, together, written_down
-from solver.exchange_kernel import Answer, Pool, exchange
+from solver.exchange_kernel import Answer, Pool, Words, exchange
 from solver.facilities import Facilities, Floats, Indices, Pattern, settle, total_cost
 from solver.fractional_bound import Bound
 from solver.outcome import Watch
@@ -49,7 +49,8 @@ WORK, PIECES = 200_000, 20
 class Exchanges:
     """The search for one program; `ascent` has prices that prove a bound, and patterns that are known.
 
-    `fits` is False where patterns of little reduced cost are too many: instances hold many fragments.
+    `fits` is False where patterns of little reduced cost are too many, as instances hold many fragments, or
+    where nearly all fragments are one of several alike: these stay where they are.
     """
 
     def __init__(self, program: Facilities, ascent: PackedAscent, *, seed: int) -> None:
@@ -81,6 +82,7 @@ class Exchanges:
         fixed = [pattern for pattern in answer if not single[list(pattern.classes)].all()]
         free = [pattern for pattern in answer if single[list(pattern.classes)].all()]
         if len(free) < 2:
+            self.fits = False
             return None
         bound = Bound(value=self.ascent.value, worth=self.ascent.worth)
         known = written_down(self.program, self.ascent.patterns, bound, goal)
@@ -156,9 +158,7 @@ class _Search:
         self._program, self._written = program, pool.keep(order)
         counts = self._written.counts
         members, begins = place[counts.indices], counts.indptr.astype(np.intp)
-        masks = np.zeros((len(order), -(-len(classes) // 64)), dtype=np.uint64)
-        column = np.repeat(np.arange(len(order)), np.diff(begins))
-        np.bitwise_or.at(masks, (column, members >> 6), np.uint64(1) << (members & 63).astype(np.uint64))
+        masks = _masks(members, begins, len(classes))
         self._pool = Pool(
             first=np.searchsorted(members[begins[:-1]], np.arange(len(classes) + 1)),
             begins=begins,
@@ -173,17 +173,13 @@ class _Search:
 
     def _begun(self, answer: Enumerated, place: Indices) -> Answer:
         """The answer in the pool's numbers."""
-        pool, masks = self._pool, self._pool.masks
-        number = {masks[p].tobytes(): p for p in range(len(masks))}
-        home = np.empty(len(pool.first) - 1, dtype=np.intp)
-        chosen, where = np.empty(len(home), dtype=np.intp), np.full(len(masks), -1, dtype=np.intp)
-        for at in range(len(answer)):
-            first, last = answer.counts.indptr[at : at + 2]
-            mine = place[answer.counts.indices[first:last]]
-            mask = np.zeros(masks.shape[1], dtype=np.uint64)
-            np.bitwise_or.at(mask, mine >> 6, np.uint64(1) << (mine & 63).astype(np.uint64))
+        number = {mask.tobytes(): p for p, mask in enumerate(self._pool.masks)}
+        home = np.empty(len(self._pool.first) - 1, dtype=np.intp)
+        chosen, where = np.empty(len(home), dtype=np.intp), np.full(len(number), -1, dtype=np.intp)
+        begins, members = answer.counts.indptr, place[answer.counts.indices]
+        for at, mask in enumerate(_masks(members, begins, len(home))):
             p = number[mask.tobytes()]
-            home[mine], chosen[at], where[p] = p, p, at
+            home[members[begins[at] : begins[at + 1]]], chosen[at], where[p] = p, p, at
         return Answer(home=home, chosen=chosen, place=where, many=np.array([len(answer)]))
 
     def go_on(self, seed: int, heats: tuple[float, float], sizes: tuple[int, int]) -> list[Pattern] | None:
@@ -200,3 +196,11 @@ class _Search:
 
     def _patterns(self, numbers: Indices) -> list[Pattern]:
         return [self._written.pattern(self._program, p) for p in numbers.tolist()]
+
+
+def _masks(members: Indices, begins: Indices, fragments: int) -> Words:
+    """[patterns, words]: a bit for each member; pattern p holds members[begins[p] : begins[p + 1]]."""
+    masks = np.zeros((len(begins) - 1, -(-fragments // 64)), dtype=np.uint64)
+    pattern = np.repeat(np.arange(len(masks)), np.diff(begins))
+    np.bitwise_or.at(masks, (pattern, members >> 6), np.uint64(1) << (members & 63).astype(np.uint64))
+    return masks

@@ -210,6 +210,7 @@ class _Search:
         goals: Goals | None = None
         for turn in range(1, TURNS):
             exchanges.tell(dives.root)
+            exchanges.tell(None if goals is None else goals.root)
             for _ in range(EXCHANGES):
                 if exchanges.fits and not self.watch.over:
                     self._take(exchanges.improve(self.best, self.watch))

@@ -175,15 +175,6 @@ def test_with_a_companion_the_optimum_is_the_same_and_it_ends_with_the_search(
     assert all(gone(companion.pid) for companion in begun)
 
 
-SEARCH = """
-import sys, time
-from tests.solver.test_companion import companion_of, random_program, task_of
-companion = companion_of(task_of(random_program(1, classes=40, groups=6, members=2))[0])
-print(companion.pid, flush=True)
-time.sleep(60)
-"""
-
-
 def test_with_many_classes_it_starts_early_and_still_ends_with_the_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -202,6 +193,15 @@ def test_with_many_classes_it_starts_early_and_still_ends_with_the_search(
         solve_one_stage(program, watch=Watch(time_limit_s=limit_s), threads=2)
     assert len(started) == 2
     assert all(gone(companion.pid) for companion in started)
+
+
+SEARCH = """
+import sys, time
+from tests.solver.test_companion import companion_of, random_program, task_of
+companion = companion_of(task_of(random_program(1, classes=40, groups=6, members=2))[0])
+print(companion.pid, flush=True)
+time.sleep(60)
+"""
 
 
 def test_a_companion_whose_search_is_killed_ends() -> None:

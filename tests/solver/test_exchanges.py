@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,27 +13,18 @@ from solver.branching import Node
 from solver.enumeration import patterns_within, together, written_down
 from solver.exchange_kernel import MOST_ALIKE, MOST_INSIDE, Answer, Inside, Pool, cover, look_inside
 from solver.exchanges import Exchanges
-from solver.facilities import Facilities, all_alone, settle, total_cost
-from solver.fractional_bound import Bound, fractional_bound
+from solver.facilities import all_alone, settle, total_cost
+from solver.fractional_bound import Bound
 from solver.outcome import Watch
-from solver.packed_bound import PackedAscent
 from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
 from tests.solver.test_one_stage_search import served
-
-STEP = 5.0
+from tests.solver.test_row_dives import ascent_of
 
 
 @pytest.fixture(autouse=True)
 def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchanges, "WORK", 30_000)
-
-
-def ascent_of(program: Facilities) -> PackedAscent:
-    answer = all_alone(program)
-    ascent = PackedAscent(program, fractional_bound(program, answer, Watch()), answer, STEP)
-    ascent.run(Watch(), rounds=1_000)
-    return ascent
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -89,6 +81,14 @@ def test_where_too_many_patterns_cost_nothing_it_does_not_fit(monkeypatch: pytes
     assert not search.fits
 
 
+def test_where_everybody_is_one_of_several_alike_it_does_not_fit() -> None:
+    program = random_program(1, classes=20, groups=4, options=6)
+    program = replace(program, members=2 * program.members)
+    search = Exchanges(program, ascent_of(program), seed=0)
+    assert search.improve(settle(program, all_alone(program)), Watch()) is None
+    assert not search.fits
+
+
 def test_only_better_prices_are_listened_to() -> None:
     program = random_program(1, classes=30, groups=4, options=6)
     ascent = ascent_of(program)
@@ -110,7 +110,7 @@ def test_of_patterns_with_the_same_members_the_cheapest_is_kept() -> None:
     both = together([written_down(program, answer, Bound(value=0.0, worth=worth), np.inf), everything])
     members = [tuple(both.pattern(program, n).classes) for n in range(len(both))]
     assert len(members) == len(set(members))
-    least = {}
+    least: dict[tuple[int, ...], float] = {}
     for pattern in [*answer, *(everything.pattern(program, n) for n in range(len(everything)))]:
         least[pattern.classes] = min(pattern.cost, least.get(pattern.classes, np.inf))
     assert dict(zip(members, both.cost.tolist(), strict=True)) == pytest.approx(least)
