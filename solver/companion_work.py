@@ -1,5 +1,5 @@
-"""The companion's own side (see `solver.companion`): instances first, parts solved again, dives, what is best
-over few facilities; and, once it is asked to, whether there is anything cheaper at all."""
+"""The companion's own side (see `solver.companion`): exchanges, instances first, parts solved again, dives,
+what is best over few facilities; and, once it is asked to, whether there is anything cheaper at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from solver.facilities import Facilities, Pattern, total_cost
 from solver.fractional_bound import Bound
 from solver.goals import Goals
 from solver.group_bound import Groups
+from solver.group_dives import GroupDives
 from solver.neighbourhoods import COMBINING, MORE_PATTERNS, Neighbourhoods
 from solver.outcome import Watch, resident_mb
 from solver.over_used import InstancesFirst, best_over_used
@@ -24,11 +25,13 @@ from solver.steps import below, common_step
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
 # What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
-WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0}
+WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0, "groups": 6.0}
 DIVES_AFTER_S = 3.0
+# As soon as groups are known they are dived into for so long before anything else goes on.
+GROUPS_FIRST_S = 5.0
 # Exchanges come first, for so long, and then take so many times as long as all of these; half as long after
-# every so many rounds in vain.
-EXCHANGES_FIRST_S, EXCHANGES, IN_VAIN = 2.0, 2.0, 8
+# every so many rounds in vain. Where groups are known, much less.
+EXCHANGES_FIRST_S, EXCHANGES, BESIDE_GROUPS, IN_VAIN = 2.0, 2.0, 0.25, 8
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
 
@@ -102,6 +105,7 @@ class Work:
         first = InstancesFirst(task.program, ascent, threads=1, seed=task.seed)
         dives = RowDives(task.program, ascent, seed=task.seed)
         exchanges = Exchanges(task.program, ascent, seed=task.seed)
+        group_dives = GroupDives(task.program, ascent.step, seed=task.seed)
         over_used, combined, combined_s = False, 0, 0.0
         if first.fits(list(self._best)):
             spent = {"parts": 0.0, "first": 0.0}
@@ -111,12 +115,12 @@ class Work:
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
-            began = time.monotonic()
+            groups, began = self._groups, time.monotonic()
+            if groups is not None:
+                spent.setdefault("groups", -GROUPS_FIRST_S)
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif exchanges.fits and exchanges_s < max(
-                EXCHANGES_FIRST_S, EXCHANGES * 0.5 ** (in_vain // IN_VAIN) * sum(spent.values())
-            ):
+            elif exchanges.fits and exchanges_s < self._for_exchanges(sum(spent.values()), in_vain):
                 exchanges.tell(self._root)
                 exchanges.tell(dives.root)
                 better = exchanges.improve(self._best, self._until_asked())
@@ -133,7 +137,9 @@ class Work:
             else:
                 way = min(spent, key=lambda way: spent[way] / WORTH[way])
                 if way == "first":
-                    self._keep(first.improve(list(self._best), self._until_asked(), self._groups))
+                    self._keep(first.improve(list(self._best), self._until_asked(), groups))
+                elif way == "groups" and groups is not None:
+                    self._keep(group_dives.improve(list(self._best), groups, self._until_asked()))
                 elif way == "dives":
                     self._keep(dives.improve(list(self._best), self._until_asked()))
                 else:
@@ -141,6 +147,12 @@ class Work:
                 spent[way] += time.monotonic() - began
                 if not dives.fits:
                     spent.pop("dives", None)
+
+    def _for_exchanges(self, others_s: float, in_vain: int) -> float:
+        """How long they may have taken while all others took so long."""
+        if self._groups is not None:
+            return BESIDE_GROUPS * others_s
+        return max(EXCHANGES_FIRST_S, EXCHANGES * 0.5 ** (in_vain // IN_VAIN) * others_s)
 
     def _best_over_used(self) -> list[Pattern] | None:
         program, ascent = self._task.program, self._ascent

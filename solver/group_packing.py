@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from solver import cp_sat
-from solver.facilities import EPSILON, Facilities, Floats, Pattern, make_pattern
-from solver.group_labels import Choice, GroupLabels, choices_of
+from solver.facilities import (
+    EPSILON,
+    Facilities,
+    Floats,
+    Indices,
+    Pattern,
+    alone_pattern,
+    make_pattern,
+    total_cost,
+)
+from solver.group_labels import Choice, GroupLabels, TooManyLabelsError, choices_of
 from solver.outcome import Watch
 
 # Parts of a price and of the largest capacity in which is counted.
@@ -97,14 +106,55 @@ class GroupPacking:
                 return bound, None
             less *= FARTHER
 
+    def cheapest(
+        self, served: Indices, able: NDArray[np.bool_], most: float, watch: Watch
+    ) -> tuple[float, list[Pattern]] | None:
+        """What serves so many of every class, [K], over these pairs, and its cost, of at most `most`.
+
+        None where that was not found, which proves nothing; it may be that there is something cheaper.
+        """
+        members = served[self._group.classes]
+        labels = GroupLabels(self._program, self._number, able & (members > 0))
+        # What is earned is what is saved: whoever stays alone saves nothing.
+        worth = self._program.alone
+        alone = float(worth[self._group.classes] @ members)
+        floor = max(0.0, alone - most * (1 + EPSILON))
+        try:
+            earned, _ = labels.best(worth)
+            within = earned - floor + labels.slack(worth, earned)
+            able = labels.losses(worth, earned, within) <= within
+        except TooManyLabelsError:
+            return None
+        if int(able.sum()) > MOST_PAIRS or watch.limit is not None:
+            return None
+        _, _, choice = self._search(worth, able, floor, earned, watch, members)
+        patterns: list[Pattern] = []
+        left = members.astype(np.float64)
+        if choice is not None:
+            patterns += self._packed[_key(choice)] or ()
+            left[np.searchsorted(self._group.classes, choice.classes)] -= choice.counts
+        for k, many in zip(self._group.classes.tolist(), np.rint(left).astype(np.intp).tolist(), strict=True):
+            patterns += many * [alone_pattern(self._program, k)]
+        cost = total_cost(patterns)
+        return (cost, patterns) if cost <= most * (1 + EPSILON) else None
+
     def _search(
-        self, worth: Floats, able: NDArray[np.bool_], floor: float, most: float, watch: Watch
+        self,
+        worth: Floats,
+        able: NDArray[np.bool_],
+        floor: float,
+        most: float,
+        watch: Watch,
+        members: Indices | None = None,
     ) -> tuple[str, float, Choice | None]:
-        """The best choice among these pairs that earns over `floor`, and what it earns at most."""
+        """The best choice among these pairs that earns over `floor`, and what it earns at most.
+
+        It serves at most `members` of each class of the group, everybody where that is None.
+        """
         group, pays = self._group, worth[self._group.classes] - self._group.joining
         pairs = np.argwhere(able & self._finite & (pays > 0))
         model = cp_model.CpModel()
-        members = self._program.members[group.classes]
+        members = self._program.members[group.classes] if members is None else members
         parts = _parts(group.price, pays[np.isfinite(pays)])
         total = float(self._program.load[group.classes] @ members)
         most_of = {e: int(np.ceil(total / group.capacity[e])) + 1 for e in np.unique(pairs[:, 0]).tolist()}
@@ -186,9 +236,9 @@ class GroupPacking:
         return [make_pattern(self._program, self._number, e, counts[e]) for e in sorted(counts)]
 
     def _choice(self, served: dict[tuple[int, int], int], bought: dict[int, int]) -> Choice | None:
-        """What is served, as patterns, kept; None where rounding let in more than there is room for."""
+        """What is served, as patterns, kept; None where nobody is, or rounding let in too many."""
         patterns = self._patterns(served)
-        if any(pattern.instances > bought[pattern.facility] for pattern in patterns):
+        if not patterns or any(pattern.instances > bought[pattern.facility] for pattern in patterns):
             return None
         ((_, choice),) = choices_of(self._program, patterns)
         self._packed[_key(choice)] = patterns

@@ -21,6 +21,7 @@ from solver.fractional_bound import Bound
 from solver.group_bound import Able, GroupAscent
 from solver.group_labels import Choice
 from solver.group_packing import GroupPacking
+from solver.group_places import Places
 from solver.outcome import Watch
 
 # Rounds of a node's relaxation at most.
@@ -75,13 +76,13 @@ class GroupTree(DepthFirst[Node]):
             return None
         self.able = self.able or tuple(ascent.able)
         packed = node.packed
-        fractions = self._fractions(ascent, node.lonely)
+        fractions = self._fractions(ascent, node)
         if not fractions and not packed:
             packed = True
             ascent = self._ascent(self._left(node, ascent), packed, watch)
             if ascent is None:
                 return None
-            fractions = self._fractions(ascent, node.lonely)
+            fractions = self._fractions(ascent, node)
         able = tuple(ascent.able)
         kept = kept_among(self.program, able, node.lonely)
         if len(kept.classes) <= FEW:
@@ -96,7 +97,11 @@ class GroupTree(DepthFirst[Node]):
             self._undecided |= not proven and watch.limit is None
             return answer
         _, group, k, part = fractions[0]
-        there, elsewhere = self._children(self._left(node, ascent, packed), group, k)
+        left = self._left(node, ascent, packed)
+        there, elsewhere = (
+            replace(left, able=places.able, lonely=places.lonely)
+            for places in (self._places(left).at(group, k), self._places(left).elsewhere(group, k))
+        )
         self._open.extend((elsewhere, there) if part > 0.5 else (there, elsewhere))
         return None
 
@@ -136,15 +141,16 @@ class GroupTree(DepthFirst[Node]):
         bound = Bound(value=ascent.value, worth=ascent.worth)
         return Node(able=tuple(ascent.able), lonely=node.lonely, bound=bound, packed=packed)
 
-    def _fractions(
-        self, ascent: GroupAscent, lonely: NDArray[np.bool_]
-    ) -> list[tuple[float, int, int, float]]:
-        able = tuple(ascent.able)
-        found = [one for one in ascent.fractions() if self._is_open(able, lonely, one[1], one[2])]
+    def _places(self, node: Node) -> Places:
+        return Places(program=self.program, able=node.able, lonely=node.lonely)
+
+    def _fractions(self, ascent: GroupAscent, node: Node) -> list[tuple[float, int, int, float]]:
+        places = self._places(self._left(node, ascent))
+        found = [one for one in ascent.fractions() if places.is_open(one[1], one[2])]
         if found and ascent.ended:
             return found
         contested = [(0.5, group, k, 0.5) for group, k in ascent.contested()]
-        return [one for one in contested if self._is_open(able, lonely, one[1], one[2])] or found
+        return [one for one in contested if places.is_open(one[1], one[2])] or found
 
     def _together(self, ascent: GroupAscent, watch: Watch) -> list[Pattern] | None:
         """What the groups chose, where that is an answer."""
@@ -160,32 +166,6 @@ class GroupTree(DepthFirst[Node]):
             answer += patterns
         answer = settle(self.program, answer)
         return answer if total_cost(answer) <= self.goal * (1 + 1e-9) else None
-
-    def _is_open(self, able: Able, lonely: NDArray[np.bool_], group: int, k: int) -> bool:
-        """Whether class k can be served elsewhere than at this group (−1: alone), too."""
-        if group >= 0 and lonely[k]:
-            return True
-        return any(
-            number != group and bool(pairs[:, one.classes == k].any())
-            for number, (one, pairs) in enumerate(zip(self.program.groups, able, strict=True))
-        )
-
-    def _children(self, node: Node, group: int, k: int) -> tuple[Node, Node]:
-        """Class k at this group, and not there; group −1 is alone."""
-        able, lonely = node.able, node.lonely
-        there, elsewhere = list(able), list(able)
-        for number, one in enumerate(self.program.groups):
-            column = int(np.searchsorted(one.classes, k))
-            if column < len(one.classes) and one.classes[column] == k and able[number][:, column].any():
-                without = able[number].copy()
-                without[:, column] = False
-                (elsewhere if number == group else there)[number] = without
-        alone, together = lonely.copy(), lonely.copy()
-        together[k] = False
-        return (
-            replace(node, able=tuple(there), lonely=alone if group < 0 else together),
-            replace(node, able=tuple(elsewhere), lonely=together if group < 0 else alone),
-        )
 
     def _decide(self, kept: Kept, nodes: int, looks: int, watch: Watch) -> tuple[list[Pattern] | None, bool]:
         """What HiGHS finds over these pairs, and whether it has proven that there is nothing."""

@@ -8,7 +8,8 @@
     6. instances chosen for whole groups (`solver.group_bound`): a bound, and what is in no better answer
     7. by turns, with more effort each time: better answers by exchanging a few patterns (`solver.exchanges`),
        by solving parts again (`solver.neighbourhoods`), by rounding with subset rows (`solver.row_dives`) or
-       with other instances first; and an answer at the bound, or the bound a step higher (`solver.goals`)
+       over groups (`solver.group_dives`), or with other instances first; and an answer at the bound, or the
+       bound a step higher (`solver.goals`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
 among them, and this one proves. Where instances hold few fragments 6 is left out.
@@ -44,6 +45,7 @@ from solver.fractional_bound import Bound, fractional_bound
 from solver.goals import Effort, Goals
 from solver.greedy import greedy
 from solver.group_bound import GroupAscent
+from solver.group_dives import GroupDives
 from solver.group_labels import choices_of, mostly_apart
 from solver.neighbourhoods import COMBINING, MORE_PATTERNS, Neighbourhoods
 from solver.outcome import Limit, Outcome, Progress, Status, Watch
@@ -207,6 +209,7 @@ class _Search:
         )
         dives = RowDives(self.program, ascent, seed=self.seed)
         exchanges = Exchanges(self.program, ascent, seed=self.seed)
+        group_dives = GroupDives(self.program, self.step, seed=self.seed)
         goals: Goals | None = None
         for turn in range(1, TURNS):
             exchanges.tell(dives.root)
@@ -219,6 +222,8 @@ class _Search:
                 self._take(dives.improve(self.best, self.watch))
             if turn > 1 and first.fits(self.best):
                 self._take(first.improve(self.best, self.watch, None if goals is None else goals.groups))
+            if goals is not None and goals.groups is not None and not self.watch.over:
+                self._take(group_dives.improve(self.best, goals.groups, self.watch))
             if self.watch.over:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)
@@ -264,7 +269,8 @@ class _Search:
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
-            if not heavy and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
+            by_facilities = not heavy and not (goals.by_groups_alone and goals.groups is not None)
+            if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
                 while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
                     pass

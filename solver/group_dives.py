@@ -1,0 +1,182 @@
+"""Answers to 5.2 by rounding the relaxation over groups, where groups are nearly programs of their own.
+
+That relaxation (`solver.group_bound`) chooses whole instances for every group, and is mostly within a step of
+the price of the optimum; what it mixes are fragments that are served here half the time and there half the
+time. Those that it serves mostly at one group are served there and nowhere else, all at once, and it is
+solved again, some ten times, until every fragment has its group. A group's fragments are then put together
+whole (`solver.group_packing`): as the relaxation chose where that can be, otherwise in what is cheapest.
+
+An instance that is full to the brim in the relaxation leaves whole fragments no room. So by turns fragments
+are counted a little larger than they are, as in `solver.over_used`. This is the diving of branch and price
+(Sadykov and others, *Primal heuristics for branch and price: the assets of diving methods*, 2019), over
+assignments in place of columns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from solver.facilities import Facilities, Floats, Pattern, settle, total_cost
+from solver.fractional_bound import Bound
+from solver.group_bound import GroupAscent, Groups
+from solver.group_labels import Choice, choices_of
+from solver.group_packing import GroupPacking
+from solver.group_places import Places
+from solver.outcome import Watch
+from solver.steps import below, round_up
+
+# Rounds of a relaxation; how far its first steps of the subgradient go, in the first and in those after it.
+ROUNDS, STRIDE, NEXT_STRIDE = 60, 0.25, 0.12
+# How much larger than they are fragments are counted, by turns.
+SWELLS = (1.0, 1.003, 1.01)
+# Answers of so many steps of the price above the bound are looked for: the more, the longer a dive takes.
+AHEAD = 4
+# Who is served at a group for at least a part drawn between these is served there; where nobody is, so many
+# of those that most is served of. Parts are taken for up to so much more than they are, drawn anew.
+LEAST_PART, MOST_PART, SOME, SHAKEN = 0.6, 0.9, 0.5, 0.2
+# How often a dive may find that what it decided last was wrong.
+MISTAKES = 3
+# A group that chooses one thing for nearly all of the time has chosen it.
+CHOSEN = 1 - 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Begun:
+    """The relaxation that dives begin with, solved for answers of at most `goal`."""
+
+    groups: Groups
+    goal: float
+    ascent: GroupAscent
+
+
+class GroupDives:
+    """Such answers of one program, again and again; what is decided at once is drawn."""
+
+    def __init__(self, program: Facilities, step: float, *, seed: int) -> None:
+        self.program, self.step = program, step
+        self._rng = np.random.default_rng(seed)
+        self._packings = [GroupPacking(program, number, seed) for number in range(len(program.groups))]
+        self._begun: dict[float, _Begun] = {}
+        self._choices: list[tuple[int, Choice]] = []
+        self._turn = 0
+
+    def improve(self, answer: list[Pattern], groups: Groups, watch: Watch) -> list[Pattern] | None:
+        """One dive: a cheaper answer than `answer`, or None. `groups` are of goals no lower than that."""
+        goal = below(total_cost(answer), self.step)
+        if self.step > 0:
+            goal = min(goal, round_up(groups.bound.value, self.step) + AHEAD * self.step)
+        self._choices = self._choices or [*groups.choices, *choices_of(self.program, answer)]
+        for _ in SWELLS:
+            swell = SWELLS[self._turn % len(SWELLS)]
+            self._turn += 1
+            begun = self._begin(swell, goal, groups, watch)
+            if watch.over:
+                return None
+            if not begun.ascent.done and not begun.ascent.hopeless:
+                return self._dive(begun, goal, watch)
+        return None
+
+    def _begin(self, swell: float, goal: float, groups: Groups, watch: Watch) -> _Begun:
+        """The relaxation with fragments of so many times their load."""
+        begun = self._begun.get(swell)
+        if begun is None or begun.goal != goal or begun.groups is not groups:
+            program = replace(self.program, load=swell * self.program.load)
+            places = Places(program=program, able=groups.able, lonely=np.ones(len(program), dtype=bool))
+            ascent = self._relaxed(places, groups.bound, goal, watch, STRIDE)
+            begun = _Begun(groups=groups, goal=goal, ascent=ascent)
+            if not watch.over:
+                self._begun[swell] = begun
+        return begun
+
+    def _relaxed(
+        self, places: Places, bound: Bound, goal: float, watch: Watch, stride: float = NEXT_STRIDE
+    ) -> GroupAscent:
+        allowed = goal * (1 + 1e-9)
+        ascent = GroupAscent(
+            places.program,
+            places.able,
+            bound,
+            self._choices,
+            allowed,
+            self.step,
+            lonely=places.lonely,
+            stride=stride,
+        )
+        ascent.run(watch, rounds=ROUNDS)
+        if not ascent.done:
+            self._choices = ascent.choices
+        return ascent
+
+    def _dive(self, begun: _Begun, goal: float, watch: Watch) -> list[Pattern] | None:
+        ascent, mistakes = begun.ascent, 0
+        lonely = np.ones(len(self.program), dtype=bool)
+        places = Places(program=ascent.program, able=tuple(ascent.able), lonely=lonely)
+        least = self._rng.uniform(LEAST_PART, MOST_PART)
+        while decided := self._most_served(ascent, places, least):
+            bound = Bound(value=ascent.value, worth=ascent.worth)
+            while True:
+                tried = places
+                for group, k in decided:
+                    tried = tried.at(group, k)
+                below_it = self._relaxed(tried, bound, goal, watch)
+                if watch.over or below_it.hopeless:
+                    return None
+                if not below_it.done:
+                    break
+                mistakes += 1
+                if mistakes > MISTAKES or not decided:
+                    return None
+                if len(decided) == 1:
+                    places = places.elsewhere(*decided[0])
+                decided = decided[:1] if len(decided) > 1 else []
+            ascent, places = below_it, replace(tried, able=tuple(below_it.able))
+        return self._together(ascent, places, goal, watch)
+
+    def _most_served(self, ascent: GroupAscent, places: Places, least: float) -> list[tuple[int, int]]:
+        """(group, class) of those who are served in parts, and there for `least` or most."""
+        most: dict[int, tuple[float, int]] = {}
+        for _, group, k, part in ascent.fractions():
+            if places.is_open(group, k):
+                most[k] = max(most.get(k, (0.0, group)), (part, group))
+        order = sorted(most, key=lambda k: -most[k][0] - self._rng.uniform(0.0, SHAKEN))
+        mostly = [k for k in order if most[k][0] >= least]
+        return [(most[k][1], k) for k in mostly or order[: max(1, round(SOME * len(order)))]]
+
+    def _together(
+        self, ascent: GroupAscent, places: Places, goal: float, watch: Watch
+    ) -> list[Pattern] | None:
+        """Every group's fragments, whole, in what the relaxation chose or in what is cheapest."""
+        program = self.program
+        answer: list[Pattern] = []
+        served: Floats = np.zeros(len(program))
+        left, dear = goal, []
+        by_group: dict[int, list[tuple[float, Choice]]] = {}
+        for times, number, choice in ascent.used():
+            by_group.setdefault(number, []).append((times, choice))
+        for number, chosen in by_group.items():
+            here: Floats = np.zeros(len(program))
+            for times, choice in chosen:
+                here[choice.classes] += times * choice.counts
+            mine = np.minimum(np.rint(here).astype(np.intp), program.members)
+            served += mine
+            cost = math.fsum(times * choice.cost for times, choice in chosen)
+            left -= cost
+            packed = self._packings[number].packed(chosen[0][1], watch) if chosen[0][0] > CHOSEN else None
+            if packed is None:
+                dear.append((number, mine, cost))
+            else:
+                answer += packed
+        left -= float(program.alone @ np.maximum(program.members - served, 0))
+        for number, mine, cost in dear:
+            if left < 0 or watch.over:
+                return None
+            found = self._packings[number].cheapest(mine, places.able[number], cost + left, watch)
+            if found is None:
+                return None
+            left -= found[0] - cost
+            answer += found[1]
+        answer = settle(program, answer)
+        return answer if total_cost(answer) <= goal * (1 + 1e-9) else None
