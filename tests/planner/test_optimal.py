@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from planner import laws
+from planner import laws, optimal
 from planner.graft import _Garden
+from planner.gslice import gslice_plus
+from planner.model_search import ModelSearch
 from planner.plan import Plan
-from planner.planning import make_plan
+from planner.planning import make_plan, prepare
 from planner.problem import PlanSettings, Progress
 from planner.profile import Profile
+from planner.programs import model_part
+from planner.scoreboard import Scoreboard, ignore
 from planner.workload import Fragment, Workload
+from solver.outcome import Status
 from tests.profiles import make_coarse_profile, make_profile, make_workload
 from tests.solver.brute import best_plan
 
@@ -122,6 +128,63 @@ def test_several_models_types_and_counts_are_planned_together() -> None:
     assert {stage.model for stage in plan.stages} == {"a", "b"}
     assert plan.gap is not None
     assert 0 <= plan.gap < 1
+
+
+class OneOfSeveral:
+    """A model's search that needs so many seconds, by a clock of the test's own."""
+
+    def __init__(self, clock: list[float], needs_s: float) -> None:
+        self.clock, self.needs_s, self.classes = clock, needs_s, 10
+        self.given: list[float] = []
+
+    @property
+    def open(self) -> bool:
+        return self.needs_s > 1e-9
+
+    def go_on(self, time_s: float) -> None:
+        self.given.append(round(time_s, 3))
+        takes_s = min(time_s, self.needs_s)
+        self.needs_s -= takes_s
+        self.clock[0] += takes_s
+
+
+@pytest.mark.parametrize(
+    ("again", "given"),
+    [(True, [[1.0], [1.35, 13.5, 12.85], [1.35, 13.5]]), (False, [[10.0], [14.85], [14.85]])],
+)
+def test_models_that_are_proven_early_leave_their_time_to_the_others(
+    monkeypatch: pytest.MonkeyPatch, *, again: bool, given: list[list[float]]
+) -> None:
+    """30 s for three: the second needs more than there is."""
+    clock = [0.0]
+    monkeypatch.setattr(optimal, "_left_s", lambda _: 30.0 - clock[0])
+    searches = [OneOfSeveral(clock, needs_s) for needs_s in (0.3, 100.0, 2.0)]
+    optimal._take_turns(cast(list[ModelSearch], searches), PlanSettings(), again=again)
+    assert [search.given for search in searches] == given
+
+
+def test_a_model_searched_again_knows_what_was_proven_and_found() -> None:
+    profiles = [make_profile(layers=12, seed=3)]
+    workload = make_workload(profiles, fragments=25, seed=3)
+    settings = PlanSettings(time_limit_s=20.0, threads=1)
+    problem, *_ = prepare(workload, profiles, settings)
+    board = Scoreboard(problem)
+    ((model, numbers),) = problem.by_model().items()
+    board.keep(model, gslice_plus(problem, settings, ignore))
+    search = ModelSearch(model_part(problem, model, numbers), settings, board, any_number=False)
+    search.go_on(0.05)
+    before, bound = board.outcomes[model], board.bound(model)
+    search.go_on(10.0)
+    after = board.outcomes[model]
+    assert before.lower_bound <= after.lower_bound <= after.objective <= before.objective
+    assert board.bound(model) >= bound
+    assert after.status is Status.OPTIMAL
+    assert not search.open
+    # What is known stays known, whatever comes after it.
+    worse = replace(after, status=Status.FEASIBLE, objective=2 * after.objective, lower_bound=0.0)
+    board.settle(model, worse)
+    assert board.outcomes[model].status is Status.OPTIMAL
+    assert board.outcomes[model].objective == after.objective
 
 
 def test_identical_fragments_are_each_served_once() -> None:
