@@ -53,7 +53,9 @@ class ModelSearch:
         self._routes = RouteProgram(part=part)
         self._bound: RouteBound | None = None
         self._patterns: list[Pattern] | None = None
-        self._began = self._ended = False
+        self._times = 0
+        # Whether the clock ended 5.2, whether 5.3 ran to its end, and whether nothing is left to be tried.
+        self._cut_short, self._through, self._ended = False, False, False
 
     @property
     def classes(self) -> int:
@@ -73,23 +75,37 @@ class ModelSearch:
         if self.any_number:
             return not self.board.closed(model)
         outcome = self.board.outcomes.get(model)
-        return outcome is None or outcome.status is not Status.OPTIMAL
+        return outcome is None or outcome.status is not Status.OPTIMAL or not self._through
 
     def go_on(self, time_s: float) -> None:
         """Search for so long."""
         board, part = self.board, self.part
         ends = time.perf_counter() + time_s
-        if self.any_number and not self._began:
+        if self.any_number and not self._times:
             self._other_routes(min(OTHER_ROUTES_S * self.classes, OTHER_ROUTES * time_s))
-        self._began = True
         # `optimal` needs 5.2 only while an answer to it may be cheaper than the plan at hand.
         enough = price_at(part.menu, board.drafts[part.model]) if self.any_number else math.inf
+        self._cut_short = False
+        board.forget_limits(part.model)
         if not self._known(enough):
             self._one_stage(time_s, enough)
         best = self._any_number(ends - time.perf_counter())
         board.keep(part.model, best)
         board.tell(part.model, "done", math.inf, 0.0)
-        self._ended = not self.settings.stopped and ends - time.perf_counter() > ENDED * time_s
+        left_s = ends - time.perf_counter()
+        self._ended = left_s > ENDED * time_s and not self._cut_short and not self.settings.stopped
+        self._times += 1
+        if self.any_number and board.closed(part.model):
+            board.forget_limits(part.model)
+        if not self.open:
+            self._bound = self._patterns = None
+            self.__dict__.pop("_program", None)
+            self._routes = RouteProgram(part=part)
+
+    @property
+    def _settings(self) -> PlanSettings:
+        """The settings, with other draws every time."""
+        return replace(self.settings, seed=self.settings.seed + self._times)
 
     def _known(self, enough: float) -> bool:
         """Whether nothing is left to be learnt of 5.2."""
@@ -103,7 +119,7 @@ class ModelSearch:
 
         The search ends once its bound is `enough`, or a part of the time has passed and its answer is dearer.
         """
-        part, board, settings, program = self.part, self.board, self.settings, self._program
+        part, board, settings, program = self.part, self.board, self._settings, self._program
 
         def report(progress: SolverProgress) -> None:
             board.tell(part.model, progress.phase, progress.objective, 0.0)
@@ -120,6 +136,8 @@ class ModelSearch:
         stopping = replace(settings, should_stop=lambda: settings.stopped or pointless() or behind())
         watch = _watch(stopping, ONE_STAGE * time_s, report)
         board.watches[part.model] = watch
+        if part.model in board.outcomes:
+            watch.update(lower_bound=board.outcomes[part.model].lower_bound)
         answer = solve_one_stage(
             program.facilities,
             watch=watch,
@@ -137,8 +155,10 @@ class ModelSearch:
         elif behind() and not settings.stopped:
             detail = "the plan at hand is cheaper, and the rest of the time is for programs with more stages"
             outcome = replace(outcome, limit=Limit.TIME, detail=detail)
+            self._cut_short = True
         else:
             board.note(part.model, "one stage", watch)
+            self._cut_short = outcome.limit is Limit.TIME
         board.settle(part.model, outcome)
 
     def _other_routes(self, time_s: float) -> None:
@@ -159,9 +179,10 @@ class ModelSearch:
 
     def _any_number(self, time_limit_s: float) -> Draft:
         """A plan no dearer than the best, and a bound on every plan of this model onto the board, by 5.3."""
-        part, board, settings, routes = self.part, self.board, self.settings, self._routes
+        part, board, settings, routes = self.part, self.board, self._settings, self._routes
         best, network = board.drafts[part.model], routes.network
         if network is None:
+            self._through = True
             return best
         begun: list[RouteTurns] = []
 
@@ -196,6 +217,7 @@ class ModelSearch:
             begun.append(turns)
             return turns.run()
         finally:
+            self._through = watch.closed or watch.limit is None
             board.note(part.model, "routes", watch)
             board.tell(part.model, "routes", math.inf, watch.lower_bound)
 

@@ -121,7 +121,7 @@ def _take_turns(searches: list[ModelSearch], settings: PlanSettings, *, again: b
     if again and len(searches) > 1 and FIRST * _left_s(settings) > LEAST_S * len(searches):
         _search(searches, FIRST, settings)
     _search(searches, 1.0, settings)
-    if again and _left_s(settings) > LEAST_S and not settings.stopped:
+    if again and len(searches) > 1 and _left_s(settings) > LEAST_S and not settings.stopped:
         _search(searches, 1.0, settings)
 
 

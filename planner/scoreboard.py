@@ -63,8 +63,8 @@ class Scoreboard:
                 self.problem, gslice_plus(self.problem, NOTHING, ignore)
             ).items():
                 self.keep(model, draft)
-        outcomes = [self.outcomes.get(model) or outcome_of(self.watches.get(model)) for model in models]
-        notes: dict[str, object] = {"proof": _proof(outcomes)} if self.watches else {}
+        outcomes = [self._outcome(model) for model in models]
+        notes: dict[str, object] = {"proof": _proof(outcomes)} if self.watches or self.outcomes else {}
         return joined([self.drafts[model] for model in models], math.fsum(self._bound.values()), notes)
 
     def bound(self, model: str) -> float:
@@ -77,19 +77,21 @@ class Scoreboard:
 
     def settle(self, model: str, outcome: Outcome) -> None:
         """How a search of 5.2 ended; what an earlier one of this model knew holds as well."""
-        earlier = self.outcomes.get(model)
-        if earlier is not None:
-            objective = min(earlier.objective, outcome.objective)
-            bound = min(objective, max(earlier.lower_bound, outcome.lower_bound))
-            outcome = replace(outcome, objective=objective, lower_bound=bound)
-            if bound >= objective * (1 - 1e-9):
-                detail = "the bound meets the answer"
-                outcome = replace(outcome, status=Status.OPTIMAL, limit=None, detail=detail)
-        self.outcomes[model] = outcome
+        self.outcomes[model] = _merged(self.outcomes.get(model), outcome)
+        self.watches.pop(model, None)
+
+    def _outcome(self, model: str) -> Outcome:
+        """What is known of 5.2, by the search that is going on, too."""
+        earlier, watch = self.outcomes.get(model), self.watches.get(model)
+        return earlier if earlier is not None and watch is None else _merged(earlier, outcome_of(watch))
+
+    def forget_limits(self, model: str) -> None:
+        """What ended earlier searches of a model ended nothing where it is searched again, or proven."""
+        for program in [program for other, program in self.limits if other == model]:
+            del self.limits[model, program]
 
     def note(self, model: str, program: str, watch: Watch) -> None:
         """The limit that ended the last search of a program, if one did."""
-        self.limits.pop((model, program), None)
         if not watch.closed and watch.limit is not None:
             self.limits[model, program] = watch.limit
 
@@ -146,6 +148,18 @@ def joined(drafts: Sequence[Draft], lower_bound: float, notes: dict[str, object]
         )
     routes.sort(key=lambda route: route.fragment)
     return Draft(stages=tuple(stages), routes=tuple(routes), lower_bound=lower_bound, notes=notes)
+
+
+def _merged(earlier: Outcome | None, outcome: Outcome) -> Outcome:
+    """What two searches of the same program know; how it ended is the later one's, unless both prove it."""
+    if earlier is None:
+        return outcome
+    objective = min(earlier.objective, outcome.objective)
+    bound = min(objective, max(earlier.lower_bound, outcome.lower_bound))
+    merged = replace(outcome, objective=objective, lower_bound=bound)
+    if math.isfinite(objective) and bound >= objective * (1 - 1e-9):
+        return replace(merged, status=Status.OPTIMAL, limit=None, detail="the bound meets the answer")
+    return merged
 
 
 def _proof(outcomes: Sequence[Outcome]) -> dict[str, object]:

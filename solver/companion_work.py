@@ -3,6 +3,7 @@ what is best over few facilities; and, once it is asked to, whether there is any
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,10 @@ GROUPS_FIRST_S = 5.0
 # Exchanges come first, for so long, and then take so many times as long as all of these; half as long after
 # every so many rounds in vain. Where groups are known, much less.
 EXCHANGES_FIRST_S, EXCHANGES, BESIDE_GROUPS, IN_VAIN = 2.0, 2.0, 0.25, 8
+# How long instances first may take, the first time.
+FIRST_S = 4.0
+# How long parts are solved again before all patterns known are combined.
+COMBINED_AFTER_S = 3.0
 # How long each of them is tried before what is best over few facilities is asked for, which may take long.
 OVER_USED_AFTER_S = 3.0
 
@@ -106,8 +111,10 @@ class Work:
         dives = RowDives(task.program, ascent, seed=task.seed)
         exchanges = Exchanges(task.program, ascent, seed=task.seed)
         group_dives = GroupDives(task.program, ascent.step, seed=task.seed)
-        over_used, combined, combined_s = False, 0, 0.0
+        over_used, combined, combined_s = False, 0, COMBINED_AFTER_S
         if first.fits(list(self._best)):
+            # Where instances hold many fragments this comes first, if a moment is enough for it.
+            self._keep(first.improve(list(self._best), self._until_asked(FIRST_S)))
             spent = {"parts": 0.0, "first": 0.0}
         else:
             spent = {"parts": 0.0, "dives": DIVES_AFTER_S * WORTH["dives"] / WORTH["parts"]}
@@ -118,16 +125,19 @@ class Work:
             groups, began = self._groups, time.monotonic()
             if groups is not None:
                 spent.setdefault("groups", -GROUPS_FIRST_S)
+            ways = dict(spent)
+            if groups is not None and not group_dives.fits(list(self._best), groups):
+                del ways["groups"]
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
-            elif exchanges.fits and exchanges_s < self._for_exchanges(sum(spent.values()), in_vain):
+            elif exchanges.fits and exchanges_s < self._for_exchanges(sum(ways.values()), in_vain):
                 exchanges.tell(self._root)
                 exchanges.tell(dives.root)
                 better = exchanges.improve(self._best, self._until_asked())
                 self._keep(better)
                 in_vain = in_vain + 1 if better is None else 0
                 exchanges_s += time.monotonic() - began
-            elif not over_used and min(spent.values()) > OVER_USED_AFTER_S:
+            elif not over_used and min(ways.values()) > OVER_USED_AFTER_S:
                 over_used = True
                 self._keep(self._best_over_used())
             elif len(ascent.patterns) > MORE_PATTERNS * combined and spent["parts"] > combined_s:
@@ -135,7 +145,7 @@ class Work:
                 self._keep(self._combined())
                 combined_s += time.monotonic() - began
             else:
-                way = min(spent, key=lambda way: spent[way] / WORTH[way])
+                way = min(ways, key=lambda way: ways[way] / WORTH[way])
                 if way == "first":
                     self._keep(first.improve(list(self._best), self._until_asked(), groups))
                 elif way == "groups" and groups is not None:
@@ -165,9 +175,10 @@ class Work:
         goals = Goals(task.program, task.bounds[0], ascent, threads=1, seed=task.seed)
         return goals.combine(below(total_cost(self._best), ascent.step), COMBINING, self._until_asked())
 
-    def _until_asked(self) -> Watch:
-        """Ends where the search asks for something else."""
-        return Watch(memory_limit_mb=self._task.memory_limit_mb, should_stop=lambda: self._to_decide)
+    def _until_asked(self, time_limit_s: float = math.inf) -> Watch:
+        """Ends where the search asks for something else, or after so long."""
+        limit_mb = self._task.memory_limit_mb
+        return Watch(time_limit_s=time_limit_s, memory_limit_mb=limit_mb, should_stop=lambda: self._to_decide)
 
     def _decide(self) -> bool:
         """Look for anything cheaper than the best answer; False where that ended without an answer."""

@@ -32,8 +32,9 @@ from solver.steps import below, round_up
 ROUNDS, STRIDE, NEXT_STRIDE = 60, 0.25, 0.12
 # How much larger than they are fragments are counted, by turns.
 SWELLS = (1.0, 1.003, 1.01)
-# Answers of so many steps of the price above the bound are looked for: the more, the longer a dive takes.
-AHEAD = 4
+# Answers so far above the bound are looked for, in steps of the price or as a part of it: the farther, the
+# longer a dive takes. Where there is nothing to begin with, so many times as far.
+AHEAD, AHEAD_PART, FARTHER = 4, 0.01, 4.0
 # Who is served at a group for at least a part drawn between these is served there; where nobody is, so many
 # of those that most is served of. Parts are taken for up to so much more than they are, drawn anew.
 LEAST_PART, MOST_PART, SOME, SHAKEN = 0.6, 0.9, 0.5, 0.2
@@ -61,13 +62,21 @@ class GroupDives:
         self._packings = [GroupPacking(program, number, seed) for number in range(len(program.groups))]
         self._begun: dict[float, _Begun] = {}
         self._choices: list[tuple[int, Choice]] = []
-        self._turn = 0
+        self._turn, self._ahead = 0, 1.0
+        # The goal and the groups with which there is nothing to begin with.
+        self._given_up: tuple[float, Groups] | None = None
+
+    def fits(self, answer: list[Pattern], groups: Groups) -> bool:
+        """Whether there may be something to find that is cheaper than `answer`."""
+        return self._given_up != (below(total_cost(answer), self.step), groups)
 
     def improve(self, answer: list[Pattern], groups: Groups, watch: Watch) -> list[Pattern] | None:
         """One dive: a cheaper answer than `answer`, or None. `groups` are of goals no lower than that."""
-        goal = below(total_cost(answer), self.step)
+        least = goal = below(total_cost(answer), self.step)
         if self.step > 0:
-            goal = min(goal, round_up(groups.bound.value, self.step) + AHEAD * self.step)
+            bound = round_up(groups.bound.value, self.step)
+            ahead = self._ahead * max(AHEAD * self.step, AHEAD_PART * bound)
+            goal = min(goal, round_up(bound + ahead, self.step))
         self._choices = self._choices or [*groups.choices, *choices_of(self.program, answer)]
         for _ in SWELLS:
             swell = SWELLS[self._turn % len(SWELLS)]
@@ -77,6 +86,10 @@ class GroupDives:
                 return None
             if not begun.ascent.done and not begun.ascent.hopeless:
                 return self._dive(begun, goal, watch)
+        if goal < least:
+            self._ahead *= FARTHER
+        else:
+            self._given_up = least, groups
         return None
 
     def _begin(self, swell: float, goal: float, groups: Groups, watch: Watch) -> _Begun:

@@ -222,8 +222,9 @@ class _Search:
                 self._take(dives.improve(self.best, self.watch))
             if turn > 1 and first.fits(self.best):
                 self._take(first.improve(self.best, self.watch, None if goals is None else goals.groups))
-            if goals is not None and goals.groups is not None and not self.watch.over:
-                self._take(group_dives.improve(self.best, goals.groups, self.watch))
+            groups = None if goals is None else goals.groups
+            if groups is not None and group_dives.fits(self.best, groups) and not self.watch.over:
+                self._take(group_dives.improve(self.best, groups, self.watch))
             if self.watch.over:
                 return
             complete = complete or ascent.run(self.watch, rounds=ROUNDS)

@@ -101,10 +101,10 @@ class RouteBound:
         return self._given if self._ascent is None else list(self._ascent)
 
     def add(self, path: RoutePath) -> None:
-        """Make a path known, and its arcs active."""
+        """Make a path known, and its arcs active, unless some are left out."""
         if self._ascent is None:
             self._given.append(path)
-        else:
+        elif np.isin(path.arcs, self.alive).all():
             self._ascent.add([path])
 
     def resume(self, prices: Floats, guide: Floats, paths: Iterable[RoutePath]) -> None:
