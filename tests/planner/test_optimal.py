@@ -19,7 +19,7 @@ from planner.profile import Profile
 from planner.programs import model_part
 from planner.scoreboard import Scoreboard, ignore
 from planner.workload import Fragment, Workload
-from solver.outcome import Status
+from solver.outcome import Limit, Status, Watch, outcome_of
 from tests.profiles import make_coarse_profile, make_profile, make_workload
 from tests.solver.brute import best_plan
 
@@ -174,7 +174,10 @@ def test_a_model_searched_again_knows_what_was_proven_and_found() -> None:
     search = ModelSearch(model_part(problem, model, numbers), settings, board, any_number=False)
     search.go_on(0.05)
     before, bound = board.outcomes[model], board.bound(model)
+    assert search.open
+    board.limits[model, "one stage"] = Limit.TIME
     search.go_on(10.0)
+    assert not board.limits
     after = board.outcomes[model]
     assert before.lower_bound <= after.lower_bound <= after.objective <= before.objective
     assert board.bound(model) >= bound
@@ -185,6 +188,21 @@ def test_a_model_searched_again_knows_what_was_proven_and_found() -> None:
     board.settle(model, worse)
     assert board.outcomes[model].status is Status.OPTIMAL
     assert board.outcomes[model].objective == after.objective
+
+
+def test_what_a_search_knows_that_is_left_behind_counts_beside_what_an_earlier_one_did() -> None:
+    profiles = [make_profile(layers=6, shares=(25, 50, 100))]
+    problem, *_ = prepare(make_workload(profiles, fragments=4), profiles, PlanSettings())
+    (model,) = problem.by_model()
+    board, watch = Scoreboard(problem), Watch()
+    earlier = outcome_of(None)
+    board.settle(model, replace(earlier, status=Status.FEASIBLE, objective=500.0, lower_bound=250.0))
+    watch.update(objective=300.0, lower_bound=200.0)
+    board.watches[model] = watch
+    proof = cast(dict[str, Any], board.draft().notes["proof"])
+    assert (proof["objective"], proof["lower_bound"], proof["status"]) == (300.0, 250.0, "feasible")
+    watch.update(lower_bound=300.0)
+    assert cast(dict[str, Any], board.draft().notes["proof"])["status"] == "optimal"
 
 
 def test_identical_fragments_are_each_served_once() -> None:

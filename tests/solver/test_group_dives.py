@@ -85,7 +85,12 @@ def test_there_is_no_dive_without_time_and_none_below_the_bound() -> None:
     assert dives.improve(answer, groups, Watch(time_limit_s=0.0)) is None
     assert dives.improve(answer, groups, Watch()) is not None
     optimal = replace(groups, bound=replace(groups.bound, value=total_cost(answer)))
-    assert GroupDives(program, STEP, seed=0).improve(answer, optimal, Watch()) is None
+    dives = GroupDives(program, STEP, seed=0)
+    assert dives.fits(answer, optimal)
+    assert dives.improve(answer, optimal, Watch()) is None
+    # That is remembered, for this answer and what was known of the groups.
+    assert not dives.fits(answer, optimal)
+    assert dives.fits(answer, groups)
 
 
 @pytest.mark.parametrize("seed", range(40))

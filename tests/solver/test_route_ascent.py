@@ -119,6 +119,23 @@ def test_paths_left_out_are_forgotten_and_others_carry_their_part() -> None:
     assert not ascent.prices()[:, gone].any()
 
 
+def test_a_path_made_known_late_does_not_bring_back_what_was_left_out() -> None:
+    """A second search of a model begins with its plan, of which stages may be left out by now."""
+    graph = graph_of(*case(0, fragments=6))
+    bound = RouteBound(graph, 10.0)
+    bound.sweep(Watch())
+    bound.run(Watch(), rounds=1)
+    every = all_paths(graph, graph.everything, 100_000)
+    assert every is not None
+    path = next(path for path in every if path not in bound.paths)
+    bound.alive = np.setdiff1d(bound.alive, path.arcs)
+    bound.add(path)
+    assert path not in bound.paths
+    bound.alive = graph.everything
+    bound.add(path)
+    assert path in bound.paths
+
+
 def test_where_all_that_carried_a_class_is_left_out_the_rest_carries_it() -> None:
     """Also paths that carried nothing, whose parts are 0: parts stay parts, and prices numbers."""
     graph = graph_of(*case(0, fragments=6))
