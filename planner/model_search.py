@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from planner.problem import Draft, PlanSettings
 from planner.programs import (
@@ -51,6 +50,7 @@ class ModelSearch:
     ) -> None:
         self.part, self.settings, self.board, self.any_number = part, settings, board, any_number
         self._routes = RouteProgram(part=part)
+        self._program: OneStageProgram | None = None
         self._bound: RouteBound | None = None
         self._patterns: list[Pattern] | None = None
         self._times = 0
@@ -61,10 +61,6 @@ class ModelSearch:
     def classes(self) -> int:
         """How many fragments its programs tell apart."""
         return len(self.part.demands)
-
-    @cached_property
-    def _program(self) -> OneStageProgram:
-        return one_stage_program(self.part)
 
     @property
     def open(self) -> bool:
@@ -98,8 +94,7 @@ class ModelSearch:
         if self.any_number and board.closed(part.model):
             board.forget_limits(part.model)
         if not self.open:
-            self._bound = self._patterns = None
-            self.__dict__.pop("_program", None)
+            self._bound = self._patterns = self._program = None
             self._routes = RouteProgram(part=part)
 
     @property
@@ -119,7 +114,8 @@ class ModelSearch:
 
         The search ends once its bound is `enough`, or a part of the time has passed and its answer is dearer.
         """
-        part, board, settings, program = self.part, self.board, self._settings, self._program
+        part, board, settings = self.part, self.board, self._settings
+        program = self._program = self._program or one_stage_program(part)
 
         def report(progress: SolverProgress) -> None:
             board.tell(part.model, progress.phase, progress.objective, 0.0)

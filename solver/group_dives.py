@@ -15,7 +15,7 @@ assignments in place of columns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -44,13 +44,8 @@ MISTAKES = 3
 CHOSEN = 1 - 1e-6
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Begun:
-    """The relaxation that dives begin with, solved for answers of at most `goal`."""
-
-    groups: Groups
-    goal: float
-    ascent: GroupAscent
+# A goal, and the goal and the bound that groups are known for: they may be told of again.
+_For = tuple[float, float, float]
 
 
 class GroupDives:
@@ -60,15 +55,16 @@ class GroupDives:
         self.program, self.step = program, step
         self._rng = np.random.default_rng(seed)
         self._packings = [GroupPacking(program, number, seed) for number in range(len(program.groups))]
-        self._begun: dict[float, _Begun] = {}
+        # By swell, the relaxation that dives begin with, and what for.
+        self._begun: dict[float, tuple[_For, GroupAscent]] = {}
         self._choices: list[tuple[int, Choice]] = []
         self._turn, self._ahead = 0, 1.0
-        # The goal and the groups with which there is nothing to begin with.
-        self._given_up: tuple[float, Groups] | None = None
+        # What there is nothing to begin with for.
+        self._given_up: _For | None = None
 
     def fits(self, answer: list[Pattern], groups: Groups) -> bool:
         """Whether there may be something to find that is cheaper than `answer`."""
-        return self._given_up != (below(total_cost(answer), self.step), groups)
+        return self._given_up != _for(below(total_cost(answer), self.step), groups)
 
     def improve(self, answer: list[Pattern], groups: Groups, watch: Watch) -> list[Pattern] | None:
         """One dive: a cheaper answer than `answer`, or None. `groups` are of goals no lower than that."""
@@ -81,28 +77,28 @@ class GroupDives:
         for _ in SWELLS:
             swell = SWELLS[self._turn % len(SWELLS)]
             self._turn += 1
-            begun = self._begin(swell, goal, groups, watch)
+            ascent = self._begin(swell, goal, groups, watch)
             if watch.over:
                 return None
-            if not begun.ascent.done and not begun.ascent.hopeless:
-                return self._dive(begun, goal, watch)
+            if not ascent.done and not ascent.hopeless:
+                return self._dive(ascent, goal, watch)
         if goal < least:
             self._ahead *= FARTHER
         else:
-            self._given_up = least, groups
+            self._given_up = _for(least, groups)
         return None
 
-    def _begin(self, swell: float, goal: float, groups: Groups, watch: Watch) -> _Begun:
+    def _begin(self, swell: float, goal: float, groups: Groups, watch: Watch) -> GroupAscent:
         """The relaxation with fragments of so many times their load."""
-        begun = self._begun.get(swell)
-        if begun is None or begun.goal != goal or begun.groups is not groups:
+        wanted = _for(goal, groups)
+        known, ascent = self._begun.get(swell, (None, None))
+        if ascent is None or known != wanted:
             program = replace(self.program, load=swell * self.program.load)
             places = Places(program=program, able=groups.able, lonely=np.ones(len(program), dtype=bool))
             ascent = self._relaxed(places, groups.bound, goal, watch, STRIDE)
-            begun = _Begun(groups=groups, goal=goal, ascent=ascent)
             if not watch.over:
-                self._begun[swell] = begun
-        return begun
+                self._begun[swell] = wanted, ascent
+        return ascent
 
     def _relaxed(
         self, places: Places, bound: Bound, goal: float, watch: Watch, stride: float = NEXT_STRIDE
@@ -123,8 +119,8 @@ class GroupDives:
             self._choices = ascent.choices
         return ascent
 
-    def _dive(self, begun: _Begun, goal: float, watch: Watch) -> list[Pattern] | None:
-        ascent, mistakes = begun.ascent, 0
+    def _dive(self, ascent: GroupAscent, goal: float, watch: Watch) -> list[Pattern] | None:
+        mistakes = 0
         lonely = np.ones(len(self.program), dtype=bool)
         places = Places(program=ascent.program, able=tuple(ascent.able), lonely=lonely)
         least = self._rng.uniform(LEAST_PART, MOST_PART)
@@ -193,3 +189,7 @@ class GroupDives:
             answer += found[1]
         answer = settle(program, answer)
         return answer if total_cost(answer) <= goal * (1 + 1e-9) else None
+
+
+def _for(goal: float, groups: Groups) -> _For:
+    return goal, groups.goal, groups.bound.value
