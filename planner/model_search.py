@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.problem import Draft, PlanSettings
+from planner.problem import PlanSettings
 from planner.programs import (
     ModelPart,
     OneStageProgram,
@@ -85,8 +85,7 @@ class ModelSearch:
         board.forget_limits(part.model)
         if not self._known(enough):
             self._one_stage(time_s, enough)
-        best = self._any_number(ends - time.perf_counter())
-        board.keep(part.model, best)
+        self._many_stages(ends - time.perf_counter())
         board.tell(part.model, "done", math.inf, 0.0)
         left_s = ends - time.perf_counter()
         self._ended = left_s > ENDED * time_s and not self._cut_short and not self.settings.stopped
@@ -173,13 +172,13 @@ class ModelSearch:
         if search.improve(watch, time_s):
             board.keep(part.model, draft_of_paths(part, full, search.plan))
 
-    def _any_number(self, time_limit_s: float) -> Draft:
-        """A plan no dearer than the best, and a bound on every plan of this model onto the board, by 5.3."""
+    def _many_stages(self, time_limit_s: float) -> None:
+        """A cheaper plan by 5.3, where there is one, and a bound on every plan, onto the board."""
         part, board, settings, routes = self.part, self.board, self._settings, self._routes
         best, network = board.drafts[part.model], routes.network
         if network is None:
             self._through = True
-            return best
+            return
         begun: list[RouteTurns] = []
 
         def report(progress: SolverProgress) -> None:
@@ -193,13 +192,13 @@ class ModelSearch:
             watch.update(lower_bound=round_up(path_bound(network, watch), routes.step))
             graph = None if watch.over else routes.graph
             if graph is None:
-                return best
+                return
             bound = self._bound = self._bound or RouteBound(graph, routes.step)
             if not self.any_number or not routes.spread:
                 bound.sweep(watch)
                 if self.any_number:
                     bound.run(watch)
-                return best
+                return
             turns = RouteTurns(
                 part=part,
                 settings=settings,
@@ -211,7 +210,7 @@ class ModelSearch:
                 watch_for=lambda time_limit_s: _watch(settings, time_limit_s, report),
             )
             begun.append(turns)
-            return turns.run()
+            turns.run()
         finally:
             self._through = watch.closed or watch.limit is None
             board.note(part.model, "routes", watch)

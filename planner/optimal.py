@@ -34,7 +34,7 @@ from solver.steps import common_step, round_up
 
 # Several models are searched one after the other: all of them in this part of the time, since some may be
 # proven in a moment; then those that are not, and once more with what is left then. Who is done early leaves
-# the time to the others. With less than this for each nothing is tried first, or once more.
+# the time to the others. With less than this for each nothing is tried first, with less in all nothing again.
 FIRST, LEAST_S = 0.1, 0.5
 # The part of the whole time that `graft` may take before; it seldom takes half of that.
 GRAFT = 0.4
@@ -117,11 +117,12 @@ def _solve(problem: Problem, settings: PlanSettings, board: Scoreboard, *, any_n
 
 
 def _take_turns(searches: list[ModelSearch], settings: PlanSettings, *, again: bool) -> None:
-    """Each of the models, or those not proven again and again, until the time is over."""
-    if again and len(searches) > 1 and FIRST * _left_s(settings) > LEAST_S * len(searches):
+    """Every model; with `again` several are searched for a moment before, and those not proven once more."""
+    several = again and len(searches) > 1
+    if several and FIRST * _left_s(settings) > LEAST_S * len(searches):
         _search(searches, FIRST, settings)
     _search(searches, 1.0, settings)
-    if again and len(searches) > 1 and _left_s(settings) > LEAST_S and not settings.stopped:
+    if several and _left_s(settings) > LEAST_S and not settings.stopped:
         _search(searches, 1.0, settings)
 
 

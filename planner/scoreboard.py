@@ -59,9 +59,8 @@ class Scoreboard:
         """The best drafts of all models as one, with the best bound and the proof of 5.2."""
         models = self.problem.by_model()
         if len(self.drafts) < len(models):
-            for model, draft in draft_by_model(
-                self.problem, gslice_plus(self.problem, NOTHING, ignore)
-            ).items():
+            quick = gslice_plus(self.problem, NOTHING, ignore)
+            for model, draft in draft_by_model(self.problem, quick).items():
                 self.keep(model, draft)
         outcomes = [self._outcome(model) for model in models]
         notes: dict[str, object] = {"proof": _proof(outcomes)} if self.watches or self.outcomes else {}
@@ -151,7 +150,7 @@ def joined(drafts: Sequence[Draft], lower_bound: float, notes: dict[str, object]
 
 
 def _merged(earlier: Outcome | None, outcome: Outcome) -> Outcome:
-    """What two searches of the same program know; how it ended is the later one's, unless both prove it."""
+    """What two searches of the same program know; how it ended is the later one's, if that is not proven."""
     if earlier is None:
         return outcome
     objective = min(earlier.objective, outcome.objective)

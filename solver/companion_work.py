@@ -1,5 +1,6 @@
-"""The companion's own side (see `solver.companion`): exchanges, instances first, parts solved again, dives,
-what is best over few facilities; and, once it is asked to, whether there is anything cheaper at all."""
+"""The companion's own side (see `solver.companion`): instances first, exchanges, dives over groups or with
+rows, parts solved again, what is best over few facilities; and, once it is asked to, whether there is
+anything cheaper at all."""
 
 from __future__ import annotations
 

@@ -98,9 +98,10 @@ class GroupTree(DepthFirst[Node]):
             return answer
         _, group, k, part = fractions[0]
         left = self._left(node, ascent, packed)
+        places = self._places(left)
         there, elsewhere = (
-            replace(left, able=places.able, lonely=places.lonely)
-            for places in (self._places(left).at(group, k), self._places(left).elsewhere(group, k))
+            replace(left, able=side.able, lonely=side.lonely)
+            for side in (places.at(group, k), places.elsewhere(group, k))
         )
         self._open.extend((elsewhere, there) if part > 0.5 else (there, elsewhere))
         return None

@@ -270,7 +270,7 @@ class _Search:
             )
             beside.tell(known)
             self._raise_bound(goals, effort, self._until_met(beside))
-            by_facilities = not heavy and not (goals.by_groups_alone and goals.groups is not None)
+            by_facilities = not heavy and not goals.by_groups_alone
             if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
                 while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:

@@ -110,8 +110,8 @@ def test_what_a_group_is_told_to_serve_is_put_together_in_what_is_cheapest(seed:
     some = program.members.copy()
     some[0] = 0
     without = packing.cheapest(some, everything, 1e3, Watch())
-    if without is not None:
-        assert served(program, without[1]) == some.tolist()
+    assert without is not None
+    assert served(program, without[1]) == some.tolist()
 
 
 @pytest.mark.parametrize("seed", range(10))
