@@ -24,6 +24,7 @@ and the best ones, nearer to these where its own are on their far side (Pessoa, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,8 @@ class GroupAscent:
         self.value, self.level = bound.value, -math.inf
         self._earned: dict[int, float] = {}
         self._chosen: dict[int, Choice] = {}
+        # Prices, and what groups earn at most and choose there, when they were asked last.
+        self._last: tuple[Floats, dict[int, float], dict[int, Choice]] = np.zeros(0), {}, {}
         self.worth = np.minimum(bound.worth, program.alone)
         self.hopeless = self.ended = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
@@ -209,26 +212,31 @@ class GroupAscent:
 
     def leave_out(self, watch: Watch) -> None:
         """Leave out the pairs that are in no answer of at most the goal."""
+        if self._left_out(watch):
+            self._value_at(self.worth, watch)  # less can be earned with less
+
+    def _left_out(self, watch: Watch) -> bool:
+        """The same, prices left as they are; False where nothing can be said."""
         # `level` is a sum of prices: its last digits are worth nothing.
         self._since, most = 0, self.goal - self.level + ALIKE * (1 + self.goal)
         if self.level == -math.inf:
-            return
+            return False
         losses = {}
         for number, labels in self._labels.items():
             try:
                 losses[number] = labels.losses(self.worth, self._earned[number], most)
             except TooManyLabelsError:
-                return  # the goal is too far away
+                return False  # the goal is too far away
             watch.update()
             if watch.limit is not None:
-                return
+                return False
         for number, loss in losses.items():
             able = self.able[number] & (loss <= most)
             if able.sum() < self.able[number].sum():
                 self.able[number] = able
                 self._labels[number] = GroupLabels(self.program, number, able)
                 self._drop(number)
-        self._value_at(self.worth, watch)  # less can be earned with less
+        return True
 
     def _step_up(self, watch: Watch) -> None:
         """A step along the subgradient: what the choices at these prices leave unserved is worth more."""
@@ -306,25 +314,46 @@ class GroupAscent:
             watch.update()
             if watch.limit is not None:
                 return -math.inf, lacking
-        for number, known in unpacked:
-            need = self._enough - value
-            if need <= 0:
-                break
-            assert self._packings is not None
-            most, labels = earned_by[number], self._labels[number]
-            earned_by[number], better = self._packings[number].best(labels, worth, known, most, need, watch)
-            value += most - earned_by[number]
+        for number, most, better in self._packed_whole(worth, unpacked, earned_by, value, watch):
+            value += earned_by[number] - most
+            earned_by[number] = most
             if better is not None:
                 chosen[number] = better
                 self._add(number, better)
-            if watch.limit is not None:
-                return -math.inf, lacking
+        if watch.limit is not None:
+            return -math.inf, lacking
         for choice in chosen.values():
             lacking[choice.classes] -= choice.counts
+        self._last = worth, earned_by, chosen
         if value > self.level:
             self.level, self.worth, self._earned, self._chosen = value, worth, earned_by, chosen
             self.value = max(self.value, value)
         return value, lacking
+
+    def _packed_whole(
+        self,
+        worth: Floats,
+        unpacked: list[tuple[int, float]],
+        earned: dict[int, float],
+        value: float,
+        watch: Watch,
+    ) -> Iterator[tuple[int, float, Choice | None]]:
+        """(group, what it earns at most with whole fragments, a choice) until that is enough for the goal.
+
+        Of the groups of which labels say that they earn more than is known, [(group, known)].
+        `earned` is what labels say.
+        """
+        for number, known in unpacked:
+            need = self._enough - value
+            if need <= 0 or watch.limit is not None:
+                break
+            assert self._packings is not None
+            before = earned[number]
+            most, better = self._packings[number].best(
+                self._labels[number], worth, known, before, need, watch
+            )
+            value += before - most
+            yield number, most, better
 
     def _add(self, number: int, choice: Choice) -> None:
         row = np.zeros(len(self._groups))

@@ -53,6 +53,7 @@ from solver.over_used import InstancesFirst, best_over_used, holds_many
 from solver.packed_bound import PackedAscent
 from solver.row_dives import RowDives
 from solver.steps import below, common_step, round_up
+from solver.whole_groups import WholeGroups
 
 # Rounds of the pattern program's relaxation before the first dive, and in one turn.
 FIRST_ROUNDS, ROUNDS = 40, 150
@@ -61,6 +62,7 @@ EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=20
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
 HEAVY_EFFORT = Effort(branches=4, patterns=300_000, pairs=6_000, nodes=100, looks=400)
+FIRST_LOOK = Effort(branches=1)
 TRIES = 4
 TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
@@ -248,6 +250,7 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
+        whole = WholeGroups(self.program, self.step, seed=self.seed, threads=self.threads)
         combined = 0
         while not watch.over:
             self._hear(beside)
@@ -269,6 +272,13 @@ class _Search:
                 root=goals.root,
             )
             beside.tell(known)
+            if heavy and whole.fits:
+                # A first look decides what is easy; a tree takes long for the rest.
+                if self._raise_bound(goals, FIRST_LOOK, self._until_met(beside)):
+                    continue
+                bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+                if self._rule_out_whole(whole, bounds, self._until_met(beside)):
+                    continue
             self._raise_bound(goals, effort, self._until_met(beside))
             by_facilities = not heavy and not goals.by_groups_alone
             if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
@@ -276,6 +286,15 @@ class _Search:
                 while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
                     pass
         self._hear(beside)
+
+    def _rule_out_whole(self, whole: WholeGroups, bounds: list[Bound], watch: Watch) -> bool:
+        """Prove that nothing costs what the bound says, every fragment whole within its group."""
+        goal = self._goal
+        self.watch.update(phase="packing groups")
+        ruled_out = watch.limit is None and whole.rule_out(goal, bounds, watch)
+        if ruled_out:
+            self._rule_out(goal)
+        return ruled_out
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
         """Raise the bound as far as choosing by groups goes, and tell the goals what that leaves out."""
