@@ -12,7 +12,8 @@
        bound a step higher (`solver.goals`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
-among them, and this one proves. Where instances hold few fragments 6 is left out.
+among them, and this one proves. Where instances hold few fragments 6 is left out; if there are few facilities
+too, goals are ruled out over groups that hold whole fragments (`solver.whole_groups`).
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
