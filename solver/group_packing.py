@@ -40,8 +40,8 @@ LARGEST = 1e13
 FIT_WORK, BEST_WORK = 0.3, 0.5
 # Pairs with which nothing is looked for.
 MOST_PAIRS = 1_000
-# What a multiple of the unit may be off by, as a part of it; and what a sum of them may.
-OFF, OFF_TOGETHER = 1e-7, 1e-4
+# What a multiple of the unit may be off by, as a part of it.
+OFF = 1e-7
 # How near to what labels earn a choice is looked for first, as a part of what is needed, and how much
 # farther then.
 NEAR, FARTHER = 0.25, 2.0
@@ -59,6 +59,11 @@ def _parts(prices: Floats, others: Floats) -> float:
     """The parts of a price in which is counted: less of them where whole numbers would be too large."""
     largest = max(float(prices.max(initial=0.0)), float(np.abs(others).max(initial=0.0)))
     return min(PRICE_PARTS, LARGEST / largest) if largest > 0 else PRICE_PARTS
+
+
+def _in_units(prices: Floats, unit: float) -> bool:
+    """Whether all of these are multiples of the unit; of none is one where that is 0."""
+    return unit > 0 and bool((np.abs(prices / unit - np.rint(prices / unit)) <= OFF).all())
 
 
 class GroupPacking:
@@ -146,21 +151,23 @@ class GroupPacking:
         while watch.limit is None:
             floor = max(known, most - less)
             able = labels.losses(worth, most, most - floor) <= most - floor + labels.slack(worth, most)
-            decided, at_most, choice = int(able.sum()) < self._too_many, bound, None
-            if decided:
+            word, at_most, choice = "UNKNOWN", bound, None
+            if int(able.sum()) < self._too_many:
                 word, at_most, choice = self._search(worth, able, floor, most, watch, unit=unit)
-                decided = word in ("OPTIMAL", "INFEASIBLE")
             bound = min(bound, at_most)
-            nearest = most - bound + unit
+            decided = word in ("OPTIMAL", "INFEASIBLE")
             if decided or self._below > most - bound:
                 self._below = most - bound
-            if choice is not None or (decided and (floor <= known or most - bound >= need)):
+            if word in ("OPTIMAL", "FEASIBLE"):
+                return bound, choice
+            if decided and (floor <= known or most - bound >= need):
                 break
+            nearest = most - bound + unit
             if not decided and less <= nearest * (1 + ALIKE):
                 break
             self._hard |= not decided
             less = nearest if self._hard else FARTHER * less
-        return bound, choice
+        return bound, None
 
     def cheapest(
         self, served: Indices, able: NDArray[np.bool_], most: float, watch: Watch
@@ -214,19 +221,22 @@ class GroupPacking:
         pairs = np.argwhere(able & self._finite & (pays > 0))
         model = cp_model.CpModel()
         members = self._program.members[group.classes] if members is None else members
+        # Of all, also of those not looked at: what these earn is rounded to a multiple as well.
+        if not (_in_units(pays[self._finite & (pays > 0)], unit) and _in_units(group.price, unit)):
+            unit = 0.0
         parts = 1 / unit if unit else _parts(group.price, pays[np.isfinite(pays)])
-        off, together = (OFF, OFF_TOGETHER) if unit else (0.0, 0.0)
         total = float(self._program.load[group.classes] @ members)
         most_of = {e: int(np.ceil(total / group.capacity[e])) + 1 for e in np.unique(pairs[:, 0]).tolist()}
         instances = {e: model.new_int_var(0, number, "") for e, number in most_of.items()}
         served = self._served(model, pairs, members, instances)
+        # Gains and prices are rounded up by less than a part each; or down, where they are multiples of it.
+        rounded = int(members.sum()) + sum(most_of.values())
+        off, together = (OFF, OFF * rounded) if unit else (0.0, 0.0)
         gains = [int(np.ceil(pays[pair] * parts - off)) for pair in served]
         costs = [-int(np.floor(group.price[e] * parts + off)) for e in instances]
         earned = cp_model.LinearExpr.weighted_sum([*served.values(), *instances.values()], [*gains, *costs])
         least = int(np.floor(floor * parts + together))
         model.add(earned > least)
-        # Gains and prices were rounded by less than a part each.
-        rounded = int(members.sum()) + sum(most_of.values())
         top = np.floor(most * parts + together) if unit else np.ceil(most * parts) + rounded
         model.add(earned <= int(top))
         model.maximize(earned)
