@@ -102,6 +102,7 @@ def main() -> None:
     labels = GroupLabels(program, 0)
     earned, _ = labels.best(2 * one)
     labels.losses(2 * one, earned, 1.0)
+    labels.best_whole(2 * one, 0.0, earned, 1.0, begin=1.0, grow=1.0, work=10)
     what_can_matter(program, [Bound(value=0.0, worth=one)], 1.0)
     patterns_within(program, one, 1.0, 10)
     ascent = PackedAscent(program, Bound(value=0.0, worth=one), [], 1.0)

@@ -24,7 +24,6 @@ and the best ones, nearer to these where its own are on their far side (Pessoa, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,8 +95,6 @@ class GroupAscent:
         self.value, self.level = bound.value, -math.inf
         self._earned: dict[int, float] = {}
         self._chosen: dict[int, Choice] = {}
-        # Prices, and what groups earn at most and choose there, when they were asked last.
-        self._last: tuple[Floats, dict[int, float], dict[int, Choice]] = np.zeros(0), {}, {}
         self.worth = np.minimum(bound.worth, program.alone)
         self.hopeless = self.ended = False
         self._groups = [number for number, pairs in enumerate(able) if pairs.any()]
@@ -204,7 +201,8 @@ class GroupAscent:
                 else:
                     ended = not self._generate(watch)
                 if ended and watch.limit is None:
-                    self.leave_out(watch)
+                    if not self.done:
+                        self.leave_out(watch)
                     self.ended = watch.limit is None
         except TooManyLabelsError:
             self.hopeless = True
@@ -303,7 +301,7 @@ class GroupAscent:
             earned, better = labels.best(worth, known)
             if better is None:
                 better = best
-            elif self._packings is not None and self._packings[number].packed(better, watch) is None:
+            elif self._packings is not None:
                 unpacked.append((number, known))
             else:
                 self._add(number, better)
@@ -314,46 +312,28 @@ class GroupAscent:
             watch.update()
             if watch.limit is not None:
                 return -math.inf, lacking
-        for number, most, better in self._packed_whole(worth, unpacked, earned_by, value, watch):
-            value += earned_by[number] - most
-            earned_by[number] = most
+        for number, known in unpacked:
+            # What labels say is earned, until that is enough for the goal.
+            if self._enough - value <= 0 or watch.limit is not None:
+                break
+            assert self._packings is not None
+            earned = earned_by[number]
+            earned_by[number], better = self._packings[number].best(
+                self._labels[number], worth, known, earned, self._enough - value, watch
+            )
+            value += earned - earned_by[number]
             if better is not None:
                 chosen[number] = better
                 self._add(number, better)
+            watch.update()
         if watch.limit is not None:
             return -math.inf, lacking
         for choice in chosen.values():
             lacking[choice.classes] -= choice.counts
-        self._last = worth, earned_by, chosen
         if value > self.level:
             self.level, self.worth, self._earned, self._chosen = value, worth, earned_by, chosen
             self.value = max(self.value, value)
         return value, lacking
-
-    def _packed_whole(
-        self,
-        worth: Floats,
-        unpacked: list[tuple[int, float]],
-        earned: dict[int, float],
-        value: float,
-        watch: Watch,
-    ) -> Iterator[tuple[int, float, Choice | None]]:
-        """(group, what it earns at most with whole fragments, a choice) until that is enough for the goal.
-
-        Of the groups of which labels say that they earn more than is known, [(group, known)].
-        `earned` is what labels say.
-        """
-        for number, known in unpacked:
-            need = self._enough - value
-            if need <= 0 or watch.limit is not None:
-                break
-            assert self._packings is not None
-            before = earned[number]
-            most, better = self._packings[number].best(
-                self._labels[number], worth, known, before, need, watch
-            )
-            value += before - most
-            yield number, most, better
 
     def _add(self, number: int, choice: Choice) -> None:
         row = np.zeros(len(self._groups))

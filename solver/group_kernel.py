@@ -6,7 +6,7 @@ A *front* is a list of labels of which none is better than another in both: `ear
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ Flags = NDArray[np.bool_]
 Front = tuple[Floats, Floats, Indices]
 # Label n came about from label parent[n], at place or item place[n]; size[n] fragments, 0 for an instance.
 Trace = tuple[Indices, Indices, Indices]
+
+# Either of them.
+Numbers = TypeVar("Numbers", Floats, Indices)
 
 # Of two labels of which the one that earned less has only so much more to spare, one is enough.
 SAME = 1e-12
@@ -130,10 +133,11 @@ def pieces(many: int) -> Indices:
 
 
 @compiled
-def _longer(values: Indices, many: int) -> Indices:
-    longer = np.zeros(max(many, 2 * len(values)), dtype=np.intp)
-    longer[: len(values)] = values
-    return longer
+def longer(values: Numbers, many: int) -> Numbers:
+    """Room for more numbers: for so many at least, and twice as many."""
+    found = np.zeros(max(many, 2 * len(values)), values.dtype)
+    found[: len(values)] = values
+    return found
 
 
 @compiled
@@ -143,7 +147,7 @@ def traced(trace: Trace, made: int, front: Front, place: int, size: int) -> tupl
     numbers = front[2]
     last = made + len(numbers)
     if last > len(parents):
-        parents, places, sizes = _longer(parents, last), _longer(places, last), _longer(sizes, last)
+        parents, places, sizes = longer(parents, last), longer(places, last), longer(sizes, last)
     parents[made:last], places[made:last], sizes[made:last] = numbers, place, size
     return (parents, places, sizes), (front[0], front[1], np.arange(made, last))
 

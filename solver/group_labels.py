@@ -29,6 +29,8 @@ from solver.facilities import ALONE, EPSILON, Facilities, Floats, Indices, Patte
 
 # Labels at one place from which on there are too many.
 MOST_LABELS = 100_000
+# Where there are too many, gains are rounded up to such parts of the least price.
+COARSE_PARTS = 1_000
 # What earns less is not looked at; and a label has to promise so much more than what is known.
 TINY = 1e-9
 # What losses may be wrong by, as a part of what is earned: they are sums of many numbers.
@@ -106,11 +108,14 @@ class GroupLabels:
         pays = np.minimum.accumulate(pays[::-1], axis=0)[::-1]
         later = np.concatenate([pays[1:], np.full((min(1, len(rows)), len(group.classes)), np.inf)])
         ends = np.isfinite(pays) & (later > pays + TINY)
-        self._place, self._class = np.nonzero(ends)
-        self._pays = pays[ends]
+        place_of, class_of = np.nonzero(ends)
+        # At each place the largest loads first: what has no room for these is known soon.
+        order = np.lexsort((-self._load[class_of], place_of))
+        self._place, self._class = place_of[order], class_of[order]
+        self._pays = pays[self._place, self._class]
         # The item in which a pair is, [rows, K'].
         stands = np.full(pays.shape, -1, dtype=np.intp)
-        stands[ends] = np.arange(len(self._pays))
+        stands[self._place, self._class] = np.arange(len(self._pays))
         for place in range(len(rows) - 2, -1, -1):
             stands[place] = np.where(stands[place] < 0, stands[place + 1], stands[place])
         self._stands = np.where(able[rows], stands, -1)
@@ -123,10 +128,44 @@ class GroupLabels:
         items, row = self._at(worth)
         earned, instances, counts = most_earned(row, known + TINY, MOST_LABELS)
         if math.isnan(earned):
+            earned, instances, counts = most_earned(self._coarse(row), known + TINY, MOST_LABELS)
+        if math.isnan(earned):
             raise TooManyLabelsError
         if earned <= known + TINY:
             return known, None
         return earned, self._choice(items, instances, counts)
+
+    def best_whole(
+        self,
+        worth: Floats,
+        known: float,
+        most: float,
+        need: float,
+        *,
+        begin: float,
+        grow: float,
+        work: int,
+    ) -> tuple[bool, float, Choice | None, list[tuple[int, int, int]]]:
+        """The same with every fragment whole at one facility: whether that is decided, what is earned at
+        most, the choice, and (facility, class, how many) of whom it serves where.
+
+        `most` is what is earned with cuts. Nothing has to be found that earns less than that by `need`: what
+        is so far below, `begin` first and `grow` more then, is looked at, as long as that takes no more than
+        so many labels, `work` (`solver.whole_kernel`). Who could pay less elsewhere may be served twice.
+        """
+        from solver.whole_kernel import most_whole
+
+        items, row = self._at(worth)
+        decided, bound, earned, bought, served = most_whole(
+            row, known + TINY, most, need, begin, grow, MOST_LABELS, work
+        )
+        if earned == -math.inf:
+            return decided, known if bound <= known + TINY else bound, None, []
+        where = [
+            (int(self._rows[place]), int(self.classes[self._class[items[item]]]), int(served[item, place]))
+            for item, place in np.argwhere(served).tolist()
+        ]
+        return decided, bound, self._choice(items, bought, served.sum(axis=1)), where
 
     def slack(self, worth: Floats, earned: float) -> float:
         """What differences of what is earned may be wrong by."""
@@ -142,6 +181,8 @@ class GroupLabels:
         paying, row = self._at(worth)
         least = earned - most - self.slack(worth, earned)
         able, facilities, with_item = most_with(row, least, MOST_LABELS)
+        if not able:
+            able, facilities, with_item = most_with(self._coarse(row), least, MOST_LABELS)
         if not able:
             raise TooManyLabelsError
         # Who pays more than it is worth loses that at least.
@@ -200,6 +241,18 @@ class GroupLabels:
             all_ahead=after @ members,
             behind=behind,
             rate_behind=rate_behind,
+        )
+
+    def _coarse(self, row: Row) -> Row:
+        """Gains rounded up to parts of the least price: nothing earns less, and fewer labels differ."""
+        part = float(self._price.min()) / COARSE_PARTS if len(self._price) else 0.0
+        if part <= 0:
+            return row
+        gain = np.ceil(row.gain / part - ALIKE) * part
+        # What is promised was summed of gains that may be less by a part for every fragment.
+        more = part * float(self._members.sum())
+        return row._replace(
+            gain=gain, ahead=row.ahead + more, all_ahead=row.all_ahead + more, behind=row.behind + more
         )
 
     def _choice(self, items: Indices, bought: Indices, served: Indices) -> Choice:

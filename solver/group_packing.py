@@ -1,15 +1,14 @@
-"""A group of facilities of 5.2 exactly: every fragment whole at one facility of it, by CP-SAT.
+"""A group of facilities of 5.2 exactly: every fragment whole at one facility of it.
 
 The dynamic program of `solver.group_labels` pools capacity: a fragment may be cut among instances of unlike
-facilities. Where what it chooses can be packed without that, it is exact; where not, this says what the group
-earns at most, and what it does for that:
+facilities. What is earned at most without that,
 
     max Σ_ke (π_k − a_ke) x_ke − Σ_e s_e n_e     s.t.  Σ_e x_ke ≤ m_k,   Σ_k q_k x_ke ≤ c_e n_e,   x ≤ m n
 
-Such programs are small, since few pairs of facility and class are left when this is asked. CP-SAT knows whole
-numbers alone: loads are rounded down, capacities and gains up, so what it says is earned at most holds. Where
-all prices are multiples of one unit that is not too small, what is earned is as well, and it is decided up to
-twenty times sooner.
+and what has to be done for it, labels tell that know what is to spare at each place
+(`solver.whole_kernel`). Where there are too many of these, or they serve somebody twice who pays to join,
+CP-SAT decides it if few pairs of facility and class are left. It knows whole numbers alone: loads are rounded
+down, capacities and gains up, so what it says is earned at most holds.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from solver.facilities import (
     make_pattern,
     total_cost,
 )
-from solver.group_labels import ALIKE, Choice, GroupLabels, TooManyLabelsError, choices_of
+from solver.group_labels import Choice, GroupLabels, TooManyLabelsError, choices_of
 from solver.outcome import Watch
 
 # Parts of a price and of the largest capacity in which is counted.
@@ -40,11 +39,14 @@ LARGEST = 1e13
 FIT_WORK, BEST_WORK = 0.3, 0.5
 # Pairs with which nothing is looked for.
 MOST_PAIRS = 1_000
-# What a multiple of the unit may be off by, as a part of it.
-OFF = 1e-7
 # How near to what labels earn a choice is looked for first, as a part of what is needed, and how much
 # farther then.
 NEAR, FARTHER = 0.25, 2.0
+# The same for labels that know what is to spare at each place, as a part of the least price; and the part of
+# it that is looked at above what was found last.
+BEGIN, BEYOND = 0.1, 0.025
+# Labels that may be looked at for that: half as many after each time that these were too few, at least.
+MOST_WORK, LEAST_WORK = 400_000, 50_000
 
 
 # Instances, classes and how many of each, and the cost.
@@ -61,41 +63,21 @@ def _parts(prices: Floats, others: Floats) -> float:
     return min(PRICE_PARTS, LARGEST / largest) if largest > 0 else PRICE_PARTS
 
 
-def _in_units(prices: Floats, unit: float) -> bool:
-    """Whether all of these are multiples of the unit; of none is one where that is 0."""
-    return unit > 0 and bool((np.abs(prices / unit - np.rint(prices / unit)) <= OFF).all())
-
-
 class GroupPacking:
-    """One group of a program. What could be packed, and how, is kept.
+    """One group of a program. What could be packed, and how, is kept."""
 
-    Looking for the best choice may take so much `work`, and is not tried with more than `most_pairs`.
-    """
-
-    def __init__(
-        self,
-        program: Facilities,
-        number: int,
-        seed: int,
-        *,
-        work: float = BEST_WORK,
-        most_pairs: int = MOST_PAIRS,
-    ) -> None:
-        self._program, self._number, self._seed, self._work = program, number, seed, work
+    def __init__(self, program: Facilities, number: int, seed: int) -> None:
+        self._program, self._number, self._seed = program, number, seed
         self._group = program.groups[number]
         self._finite = np.isfinite(self._group.joining)
         parts = LOAD_PARTS / float(self._group.capacity.max())
         self._load = np.floor(program.load[self._group.classes] * parts).astype(np.int64).tolist()
         self._room = np.ceil(self._group.capacity * (1 + 2 * EPSILON) * parts).astype(np.int64).tolist()
         # Pairs with which nothing was found in vain, and nothing proven.
-        self._too_many = most_pairs
-        # How far below what labels say it was last, and whether that was not decided once.
-        self._below, self._hard = 0.0, False
+        self._too_many = MOST_PAIRS
+        # How far below what labels say it was last, and what may be done to find it.
+        self._below, self._work = 0.0, MOST_WORK
         self._packed: dict[_Key, list[Pattern] | None] = {}
-
-    def known(self, choice: Choice) -> bool:
-        """Whether the choice was packed already."""
-        return bool(self._packed.get(_key(choice)))
 
     def packed(self, choice: Choice, watch: Watch) -> list[Pattern] | None:
         """What the choice does, as patterns that cost no more; None where none are found."""
@@ -113,9 +95,50 @@ class GroupPacking:
         """No more is earned than this, and a choice that earns it, or over `known`, where there is one.
 
         `most` is what `labels` say is earned at most. Nothing is looked for that earns less than that by
-        `need`. The nearer to `most`, the fewer pairs of facility and class can be in such a choice; so it is
-        looked for near it first.
+        `need`.
         """
+        decided, most, choice = self._by_labels(labels, worth, known, most, need)
+        if decided or watch.limit is not None:
+            return most, choice
+        return self._by_cp_sat(labels, worth, known, most, need, watch)
+
+    def _by_labels(
+        self, labels: GroupLabels, worth: Floats, known: float, most: float, need: float
+    ) -> tuple[bool, float, Choice | None]:
+        """Whether it is decided, and the same."""
+        least = float(self._group.price.min())
+        decided, bound, choice, served = labels.best_whole(
+            worth,
+            known,
+            most,
+            need,
+            begin=max(BEGIN * least, self._below + BEYOND * least),
+            grow=BEGIN * least,
+            work=self._work,
+        )
+        if not decided:
+            self._work = max(self._work // 2, LEAST_WORK)
+            return False, bound, None
+        self._work = min(2 * self._work, MOST_WORK)
+        self._below = most - bound
+        if choice is None:
+            return True, bound, None
+        counts: dict[int, dict[int, int]] = {}
+        for e, k, many in served:
+            at = counts.setdefault(e, {})
+            at[k] = at.get(k, 0) + many
+        packed = self._kept([make_pattern(self._program, self._number, e, counts[e]) for e in sorted(counts)])
+        # It may serve somebody twice, or say less than is paid where nobody could join.
+        twice = (choice.counts > self._program.members[choice.classes]).any()
+        if twice or packed.cost > choice.cost * (1 + EPSILON) + EPSILON:
+            return False, bound, None
+        return True, bound, packed
+
+    def _by_cp_sat(
+        self, labels: GroupLabels, worth: Floats, known: float, most: float, need: float, watch: Watch
+    ) -> tuple[float, Choice | None]:
+        """The same. The nearer to `most`, the fewer pairs of facility and class can be in such a choice; so
+        it is looked for near it first."""
         less, bound = NEAR * need, most
         while True:
             floor = max(known, most - less)
@@ -131,43 +154,6 @@ class GroupPacking:
             if floor <= known or less >= need:
                 return bound, None
             less *= FARTHER
-
-    def best_in_units(
-        self,
-        labels: GroupLabels,
-        worth: Floats,
-        known: float,
-        most: float,
-        need: float,
-        unit: float,
-        watch: Watch,
-    ) -> tuple[float, Choice | None]:
-        """The same where all prices are multiples of `unit`, `worth` among them.
-
-        It is looked for as far below `most` as it was found last; the first time a unit below, then twice as
-        far and so on. Where that is not decided, a unit at a time.
-        """
-        bound, less = most, self._below + unit
-        while watch.limit is None:
-            floor = max(known, most - less)
-            able = labels.losses(worth, most, most - floor) <= most - floor + labels.slack(worth, most)
-            word, at_most, choice = "UNKNOWN", bound, None
-            if int(able.sum()) < self._too_many:
-                word, at_most, choice = self._search(worth, able, floor, most, watch, unit=unit)
-            bound = min(bound, at_most)
-            decided = word in ("OPTIMAL", "INFEASIBLE")
-            if decided or self._below > most - bound:
-                self._below = most - bound
-            if word in ("OPTIMAL", "FEASIBLE"):
-                return bound, choice
-            if decided and (floor <= known or most - bound >= need):
-                break
-            nearest = most - bound + unit
-            if not decided and less <= nearest * (1 + ALIKE):
-                break
-            self._hard |= not decided
-            less = nearest if self._hard else FARTHER * less
-        return bound, None
 
     def cheapest(
         self, served: Indices, able: NDArray[np.bool_], most: float, watch: Watch
@@ -209,7 +195,6 @@ class GroupPacking:
         most: float,
         watch: Watch,
         members: Indices | None = None,
-        unit: float = 0.0,
     ) -> tuple[str, float, Choice | None]:
         """The best choice among these pairs that earns over `floor`, and what any of them earns at most.
 
@@ -221,35 +206,29 @@ class GroupPacking:
         pairs = np.argwhere(able & self._finite & (pays > 0))
         model = cp_model.CpModel()
         members = self._program.members[group.classes] if members is None else members
-        # Of all, also of those not looked at: what these earn is rounded to a multiple as well.
-        if not (_in_units(pays[self._finite & (pays > 0)], unit) and _in_units(group.price, unit)):
-            unit = 0.0
-        parts = 1 / unit if unit else _parts(group.price, pays[np.isfinite(pays)])
+        parts = _parts(group.price, pays[np.isfinite(pays)])
         total = float(self._program.load[group.classes] @ members)
         most_of = {e: int(np.ceil(total / group.capacity[e])) + 1 for e in np.unique(pairs[:, 0]).tolist()}
         instances = {e: model.new_int_var(0, number, "") for e, number in most_of.items()}
         served = self._served(model, pairs, members, instances)
-        # Gains and prices are rounded up by less than a part each; or down, where they are multiples of it.
+        # Gains and prices are rounded up by less than a part each.
         rounded = int(members.sum()) + sum(most_of.values())
-        off, together = (OFF, OFF * rounded) if unit else (0.0, 0.0)
-        gains = [int(np.ceil(pays[pair] * parts - off)) for pair in served]
-        costs = [-int(np.floor(group.price[e] * parts + off)) for e in instances]
+        gains = [int(np.ceil(pays[pair] * parts)) for pair in served]
+        costs = [-int(np.floor(group.price[e] * parts)) for e in instances]
         earned = cp_model.LinearExpr.weighted_sum([*served.values(), *instances.values()], [*gains, *costs])
-        least = int(np.floor(floor * parts + together))
-        model.add(earned > least)
-        top = np.floor(most * parts + together) if unit else np.ceil(most * parts) + rounded
-        model.add(earned <= int(top))
+        model.add(earned > int(np.floor(floor * parts)))
+        model.add(earned <= int(np.ceil(most * parts)) + rounded)
         model.maximize(earned)
-        solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, relaxing=True, work=self._work)
+        solver, word = cp_sat.search(model, watch, threads=1, seed=self._seed, relaxing=True, work=BEST_WORK)
         if word == "INFEASIBLE":
-            return word, (least + together) * unit if unit else floor, None
+            return word, floor, None
         if word not in ("OPTIMAL", "FEASIBLE"):
             return word, most, None
         choice = self._choice(
             {pair: solver.value(number) for pair, number in served.items()},
             {e: solver.value(number) for e, number in instances.items()},
         )
-        return word, min(most, (solver.best_objective_bound + together) / parts), choice
+        return word, min(most, solver.best_objective_bound / parts), choice
 
     def _served(
         self,
@@ -314,6 +293,11 @@ class GroupPacking:
         patterns = self._patterns(served)
         if not patterns or any(pattern.instances > bought[pattern.facility] for pattern in patterns):
             return None
+        return self._kept(patterns)
+
+    def _kept(self, patterns: list[Pattern]) -> Choice:
+        """These patterns of the group as a choice; they are kept."""
         ((_, choice),) = choices_of(self._program, patterns)
-        self._packed[_key(choice)] = patterns
+        if np.isfinite(choice.cost):
+            self._packed[_key(choice)] = patterns
         return choice

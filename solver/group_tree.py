@@ -47,7 +47,10 @@ class Node:
 
 
 class GroupTree(DepthFirst[Node]):
-    """A search for answers of at most `goal` over the pairs `able`; `choices` are columns to begin with."""
+    """A search for answers of at most `goal` over the pairs `able`; `choices` are columns to begin with.
+
+    With `packings` groups choose what can be packed alone from the first node on, and so have `choices`.
+    """
 
     def __init__(
         self,
@@ -59,16 +62,18 @@ class GroupTree(DepthFirst[Node]):
         step: float,
         *,
         seed: int,
+        packings: dict[int, GroupPacking] | None = None,
     ) -> None:
         self.program, self.goal, self.step, self.seed = program, goal, step, seed
-        self.choices = choices
+        packed = packings is not None
+        # Columns, and those of them that were packed.
+        self.choices, self._packed = ([], choices) if packed else (choices, list[tuple[int, Choice]]())
         lonely = np.ones(len(program), dtype=bool)
-        super().__init__(Node(able=able, lonely=lonely, bound=bound))
+        super().__init__(Node(able=able, lonely=lonely, bound=bound, packed=packed))
         self.able: Able | None = None  # pairs that are left at the first node
-        self._packings = {
+        self._packings = packings or {
             number: GroupPacking(program, number, seed) for number in range(len(program.groups))
         }
-        self._packed: list[tuple[int, Choice]] = []  # choices that were packed
 
     def _visit(self, node: Node, watch: Watch) -> list[Pattern] | None:
         ascent = self._ascent(node, node.packed, watch)
@@ -82,6 +87,13 @@ class GroupTree(DepthFirst[Node]):
             ascent = self._ascent(self._left(node, ascent), packed, watch)
             if ascent is None:
                 return None
+            fractions = self._fractions(ascent, node)
+        if not fractions and not ascent.ended:
+            ascent.run(watch, rounds=ROUNDS)
+            if ascent.done or ascent.hopeless or watch.limit is not None:
+                self._undecided |= ascent.hopeless
+                return None
+            self._packed = ascent.choices
             fractions = self._fractions(ascent, node)
         able = tuple(ascent.able)
         kept = kept_among(self.program, able, node.lonely)
@@ -120,6 +132,9 @@ class GroupTree(DepthFirst[Node]):
             packings=self._packings if packed else None,
         )
         if packed:
+            ascent.run(watch, rounds=1)
+            if not ascent.ended and not ascent.hopeless and watch.limit is None:
+                ascent.leave_out(watch)
             for _ in range(0, PACKED_ROUNDS, PACKED_AT_ONCE):
                 before = max(ascent.level, node.bound.value)
                 ended = ascent.run(watch, rounds=PACKED_AT_ONCE)

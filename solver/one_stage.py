@@ -9,11 +9,11 @@
     7. by turns, with more effort each time: better answers by exchanging a few patterns (`solver.exchanges`),
        by solving parts again (`solver.neighbourhoods`), by rounding with subset rows (`solver.row_dives`) or
        over groups (`solver.group_dives`), or with other instances first; and an answer at the bound, or the
-       bound a step higher (`solver.goals`)
+       bound a step higher, by `solver.goals` or over groups that hold whole fragments
+       (`solver.whole_groups`)
 
 With a second core 6 goes on at once: a process beside this one looks for answers (`solver.companion`), 5
-among them, and this one proves. Where instances hold few fragments 6 is left out; if there are few facilities
-too, goals are ruled out over groups that hold whole fragments (`solver.whole_groups`).
+among them, and this one proves. Where instances hold few fragments 6 is left out.
 
 The mathematics is in `solver.facilities`. Every price is a multiple of a step, so bounds round up to it.
 """
@@ -21,6 +21,7 @@ The mathematics is in `solver.facilities`. Every price is a multiple of a step, 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -63,7 +64,6 @@ EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=20
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
 HEAVY_EFFORT = Effort(branches=4, patterns=300_000, pairs=6_000, nodes=100, looks=400)
-FIRST_LOOK = Effort(branches=1)
 TRIES = 4
 TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
@@ -74,6 +74,12 @@ ROUNDS_BESIDE = 20
 MOST_STRIDE, DECIDABLE = 4, 6
 # With so many classes the companion's process, which takes a second to start, starts at the very beginning.
 EARLY = 100
+# How often the bound is raised over groups that hold whole fragments in one turn, without a companion.
+WHOLE_TURNS = 10
+# With one: where instances hold many fragments, the others take so long in vain before that.
+AFTER_S = 4.0
+# What a second counts for where groups that hold whole fragments promise less than patterns do.
+DOUBTFUL = 4.0
 # Rounds of exchanges in one turn, without a companion.
 EXCHANGES = 4
 # Rounds of choosing by groups between two looks at what the companion found.
@@ -214,6 +220,7 @@ class _Search:
         exchanges = Exchanges(self.program, ascent, seed=self.seed)
         group_dives = GroupDives(self.program, self.step, seed=self.seed)
         goals: Goals | None = None
+        whole = WholeGroups(self.program, self.step, seed=self.seed)
         for turn in range(1, TURNS):
             exchanges.tell(dives.root)
             exchanges.tell(None if goals is None else goals.root)
@@ -239,6 +246,8 @@ class _Search:
                     self._choose_by_groups(goals, loose, self.watch)
                 while not self.watch.over and self._raise_bound(goals, effort, self.watch):
                     pass
+                if (heavy or turn > 1) and not whole.hopeless and not self.watch.over:
+                    self._rise_whole(whole, loose, ascent, self.watch, turns=WHOLE_TURNS)
                 if turn.bit_count() == 1 and not self.watch.over:
                     # After the first, second, fourth … turn.
                     self._combine(goals, effort, self.watch)
@@ -251,8 +260,8 @@ class _Search:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
         watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
         goals: Goals | None = None
-        whole = WholeGroups(self.program, self.step, seed=self.seed, threads=self.threads)
-        combined = 0
+        whole = WholeGroups(self.program, self.step, seed=self.seed)
+        combined, whole_s, proving_s = 0, 0.0 if heavy else AFTER_S, 0.0
         while not watch.over:
             self._hear(beside)
             for pattern in self.best:
@@ -273,29 +282,32 @@ class _Search:
                 root=goals.root,
             )
             beside.tell(known)
-            if heavy and whole.fits:
-                # A first look decides what is easy; a tree takes long for the rest.
-                if self._raise_bound(goals, FIRST_LOOK, self._until_met(beside)):
-                    continue
-                bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
-                if self._rule_out_whole(whole, bounds, self._until_met(beside)):
-                    continue
+            if not whole.hopeless and whole_s <= proving_s:
+                spent, rose = self._rise_whole(whole, loose, ascent, self._until_met(beside))
+                whole_s += 0.0 if rose else spent if whole.promising else DOUBTFUL * spent
+                continue
+            began, lower = time.monotonic(), watch.lower_bound
             self._raise_bound(goals, effort, self._until_met(beside))
             by_facilities = not heavy and not goals.by_groups_alone
             if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)
                 while self._combine(goals, COMBINING, self._until_met(beside)) and not watch.over:
                     pass
+            # Who raises the bound goes on; otherwise they take turns.
+            proving_s += time.monotonic() - began if watch.lower_bound <= lower else 0.0
         self._hear(beside)
 
-    def _rule_out_whole(self, whole: WholeGroups, bounds: list[Bound], watch: Watch) -> bool:
-        """Prove that nothing costs what the bound says, every fragment whole within its group."""
-        goal = self._goal
+    def _rise_whole(
+        self, whole: WholeGroups, loose: Bound, ascent: PackedAscent, watch: Watch, turns: int = 1
+    ) -> tuple[float, bool]:
+        """Raise the bound, every fragment whole within its group: seconds that took, and whether it rose."""
+        began, before = time.monotonic(), self.watch.lower_bound
         self.watch.update(phase="packing groups")
-        ruled_out = watch.limit is None and whole.rule_out(goal, bounds, watch)
-        if ruled_out:
-            self._rule_out(goal)
-        return ruled_out
+        bounds = [loose, Bound(value=ascent.value, worth=ascent.worth)]
+        lower, answer = whole.rise(before, self._better, self.best, bounds, watch, turns=turns)
+        self._take(answer)
+        self.watch.update(lower_bound=lower)
+        return time.monotonic() - began, self.watch.lower_bound > before
 
     def _choose_by_groups(self, goals: Goals, loose: Bound, watch: Watch) -> None:
         """Raise the bound as far as choosing by groups goes, and tell the goals what that leaves out."""

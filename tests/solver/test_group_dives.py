@@ -67,7 +67,7 @@ def test_nor_where_who_is_in_time_follows_from_nothing(seed: int, members: int) 
     assert total_cost(dived(program, seed=seed, times=4)) >= best_one_stage(program) - 1e-9
 
 
-@pytest.mark.parametrize("seed", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize("seed", [1, 2, 4, 6, 7, 8])
 def test_dives_over_many_fragments_come_near_the_bound(seed: int) -> None:
     program = in_a_row(seed, classes=60, members=1, options=10, groups=4)
     first, groups = begun(program)
