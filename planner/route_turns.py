@@ -36,11 +36,14 @@ BOUNDING, QUICKLY, REPAIRING, COUNTING, BRANCHING, CHOOSING, TURNS = 0.4, 0.1, 0
 REPAIRS = 100
 # The parts for bounding and branching where plans are looked for on another core meanwhile, and for bounding
 # while the relaxation says less than is known already.
-BOUNDING_BESIDE, BRANCHING_BESIDE, BOUNDING_BEHIND = 0.85, 0.75, 0.2
+BOUNDING_BESIDE, BRANCHING_BESIDE, BOUNDING_BEHIND = 0.85, 0.85, 0.2
 # How near the relaxation is to be known before branching: the last part takes long, and nodes bring it, too.
-NEAR = 4e-3
+NEAR = 2e-2
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
 MOST_CHOOSING = 60
+# Where goals are divided with success, or not yet for long, the companion rests when it has found nothing for
+# so long: both sides of a node are looked at at once.
+TRIED_S, QUIET_S = 10.0, 6.0
 # How often the companion is told of better prices.
 TELL_EVERY_S = 2.0
 
@@ -84,12 +87,16 @@ class RouteTurns:
         self.full = bound.graph.spread(network)
         self._few = self.full is bound.graph and len(network.load) <= MOST_CHOOSING
         self.counts = RouteCounts(bound, settings.seed)
-        self.tree = RouteTree(bound, settings.seed)
+        self.tree = RouteTree(
+            bound, settings.seed, threads=settings.threads if worthwhile(settings.threads) else 1
+        )
         condensed = np.zeros(len(self.full.load), dtype=np.intp)
         condensed[self.full.class_of] = bound.graph.class_of
         self._condensed = condensed
         self._companion: RouteCompanion | None = None
-        self._told_s, self._told = -math.inf, (math.inf, 0, False)
+        self._told_s, self._told = -math.inf, (math.inf, 0, False, False)
+        # When the companion was heard of last, and since when goals are divided.
+        self._heard_s, self._divides_s = 0.0, math.inf
         self._bounding: Watch | None = None
         self.repairs = Repairs(
             graph=self.full,
@@ -125,7 +132,10 @@ class RouteTurns:
                     self._step_up("counting instances", self.counts.decide, COUNTING)
                 if not watch.over and first:
                     beside = self._companion is not None
+                    self._divides_s = watch.elapsed_s
                     self._step_up("branching", self.tree.decide, BRANCHING_BESIDE if beside else BRANCHING)
+                    self._divides_s = math.inf
+                    self.hear()
                 # As long as there is something left to choose for, that comes first.
                 better = self._improve(watch.remaining_s * (QUICKLY if first else REPAIRING))
                 if not watch.over and self._few:
@@ -154,14 +164,18 @@ class RouteTurns:
             return
         news = companion.news()
         if news is not None and self.repairs.take(news):
+            self._heard_s = self.watch.elapsed_s
             self._keep(self.repairs.plan)
             if self._bounding is not None:
                 self._bounding.update(objective=self.watch.objective)
-        known = (self.repairs.price, id(self.bound.guide), self.bound.done)
+        quiet = self.watch.elapsed_s - self._heard_s > QUIET_S
+        dividing_s = self.watch.elapsed_s - self._divides_s
+        rest = quiet and dividing_s >= 0 and (self.tree.divided > 0 or dividing_s < TRIED_S)
+        known = (self.repairs.price, id(self.bound.guide), self.bound.done, rest)
         soon = self.watch.elapsed_s - self._told_s <= TELL_EVERY_S
         if not soon and known != self._told and self.bound.use.any():
             self._told = known
-            self._tell()
+            self._tell(rest)
 
     @contextmanager
     def _beside(self) -> Iterator[None]:
@@ -185,7 +199,7 @@ class RouteTurns:
             companion, self._companion = self._companion, None
             companion.close()
 
-    def _tell(self) -> None:
+    def _tell(self, rest: bool) -> None:
         assert self._companion is not None
         bound = self.bound
         self._told_s = self.watch.elapsed_s
@@ -196,6 +210,7 @@ class RouteTurns:
                 use=bound.use,
                 prices=bound.guide.astype(np.float32),
                 final=bound.done,
+                rest=rest,
             )
         )
 

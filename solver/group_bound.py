@@ -164,7 +164,8 @@ class GroupAscent:
         for number, choice in self._chosen.items():
             for k in choice.classes[self.program.members[choice.classes] == 1].tolist():
                 by_class.setdefault(k, []).append(number)
-        return [(numbers[0], k) for k, numbers in by_class.items() if len(numbers) > 1]
+        found = [(numbers[0], k) for k, numbers in by_class.items() if len(numbers) > 1]
+        return sorted(found, key=lambda one: -self.worth[one[1]])
 
     def fractions(self) -> list[tuple[float, int, int, float]]:
         """(how far from whole, group, class, part) of single fragments that are served in parts, the farthest

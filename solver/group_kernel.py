@@ -200,6 +200,24 @@ def in_turns(front: Front) -> Front:
 
 
 @compiled
+def from_instances_on(row: Row, place: int, front: Front, most_labels: int) -> Front:
+    """What can be earned from a place's instances on, by what it needs beside these, if that is known of what
+    comes behind them. It ends with more than `most_labels`."""
+    front, turn = in_turns(front), 0
+    while row.bought[place] and len(front[0]) <= most_labels:
+        again = (front[2] == turn) & (front[1] < 0)
+        short = (
+            front[0][again] - row.price[place],
+            front[1][again] + row.capacity[place],
+            front[2][again] + 1,
+        )
+        if len(short[0]) == 0:
+            break
+        front, turn = merged(front, capped(short, 0.0)), turn + 1
+    return front
+
+
+@compiled
 def most_with(row: Row, least: float, most_labels: int) -> tuple[bool, Floats, Floats]:
     """What is earned at most with an instance of a place, [P], and with one fragment of an item, [T].
 
@@ -222,19 +240,9 @@ def most_with(row: Row, least: float, most_labels: int) -> tuple[bool, Floats, F
             front = merged((front[0] + gain, front[1] - load, front[2]), front)
             if len(front[0]) > most_labels or kept > MOST_KEPT:
                 return False, facilities, singles
-        front, turn = in_turns(front), 0
-        while row.bought[place]:
-            again = (front[2] == turn) & (front[1] < 0)
-            short = (
-                front[0][again] - row.price[place],
-                front[1][again] + row.capacity[place],
-                front[2][again] + 1,
-            )
-            if len(short[0]) == 0:
-                break
-            front, turn = merged(front, capped(short, 0.0)), turn + 1
-            if len(front[0]) > most_labels:
-                return False, facilities, singles
+        front = from_instances_on(row, place, front, most_labels)
+        if len(front[0]) > most_labels:
+            return False, facilities, singles
         behind = row.behind[place] + row.rate_behind[place] * front[1]
         matters = (front[0] + behind > least) | (front[1] >= 0)
         front = (front[0][matters], front[1][matters], front[2][matters])

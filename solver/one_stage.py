@@ -64,6 +64,8 @@ EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=20
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
 HEAVY_EFFORT = Effort(branches=4, patterns=300_000, pairs=6_000, nodes=100, looks=400)
+# The same where groups that hold whole fragments promise more.
+FIRST_LOOK = Effort(branches=1)
 TRIES = 4
 TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
@@ -78,7 +80,8 @@ EARLY = 100
 WHOLE_TURNS = 10
 # With one: where instances hold many fragments, the others take so long in vain before that.
 AFTER_S = 4.0
-# What a second counts for where groups that hold whole fragments promise less than patterns do.
+# What a second counts for where groups that hold whole fragments promise less than patterns do; otherwise
+# its inverse.
 DOUBTFUL = 4.0
 # Rounds of exchanges in one turn, without a companion.
 EXCHANGES = 4
@@ -284,10 +287,12 @@ class _Search:
             beside.tell(known)
             if not whole.hopeless and whole_s <= proving_s:
                 spent, rose = self._rise_whole(whole, loose, ascent, self._until_met(beside))
-                whole_s += 0.0 if rose else spent if whole.promising else DOUBTFUL * spent
+                weight = 1 / DOUBTFUL if whole.promising else DOUBTFUL
+                whole_s += 0.0 if rose else weight * spent
                 continue
             began, lower = time.monotonic(), watch.lower_bound
-            self._raise_bound(goals, effort, self._until_met(beside))
+            short = heavy and whole.promising and not whole.hopeless
+            self._raise_bound(goals, FIRST_LOOK if short else effort, self._until_met(beside))
             by_facilities = not heavy and not goals.by_groups_alone
             if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import queue
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ Plan = tuple[Part, ...]
 CHOOSING_S, SHORTEST_S, LONGEST_S = 12.0, 0.5, 8.0
 # The part of the time in which other routes are tried, by what either way has saved so far, within these.
 LEAST_OTHER, MOST_OTHER = 0.4, 0.85
+# How long it sleeps before it looks whether it may go on.
+RESTING_S = 0.05
 # With so many classes at most it begins afresh now and then: other routes for so long, then parts again.
 MOST_AFRESH, OTHER_ROUTES_S, PARTS, PARTS_S = 100, 1.0, 1_000, 3.0
 
@@ -39,13 +42,15 @@ MOST_AFRESH, OTHER_ROUTES_S, PARTS, PARTS_S = 100, 1.0, 1_000, 3.0
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RouteKnown:
     """What the search knows now: its plan, the arcs that can be in a better one, and of the relaxation how
-    much it uses an arc [E], its prices [condensed classes, E], and whether they are final."""
+    much it uses an arc [E], its prices [condensed classes, E], and whether they are final. `rest`: the search
+    needs the core itself."""
 
     plan: Plan
     arcs: Indices
     use: Floats
     prices: Prices
     final: bool = False
+    rest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +80,10 @@ class RouteWork:
         """What the search knows."""
         self._known = known
 
+    @property
+    def _resting(self) -> bool:
+        return self._known is not None and self._known.rest
+
     def _keep(self, plan: Sequence[Part]) -> None:
         """Send a plan, unless one as cheap is known."""
         price = price_of(self._task.graph, plan)
@@ -92,8 +101,13 @@ class RouteWork:
         # What other routes, and parts solved again, have saved.
         by_routes = by_parts = 0.0
         while watch.limit is None:
+            if self._resting:
+                time.sleep(RESTING_S)
+                continue
+            # A stop stays a stop.
+            awake = Watch(memory_limit_mb=task.memory_limit_mb, should_stop=lambda: self._resting)
             before = recreation.price
-            if recreation.improve(watch, turn_s):
+            if recreation.improve(awake, turn_s):
                 self._keep(recreation.plan)
                 by_routes += before - recreation.price
             began, known = watch.elapsed_s, self._known
@@ -108,8 +122,8 @@ class RouteWork:
             if known.use.any() and (not chosen or (known.final and not chosen_last)):
                 chosen, chosen_last = True, known.final
                 self._choose(repairs, watch)
-            while watch.limit is None and watch.elapsed_s < began + SHORTEST_S:
-                repairs.improve(watch, 1)
+            while awake.limit is None and watch.elapsed_s < began + SHORTEST_S:
+                repairs.improve(awake, 1)
             recreation.take(repairs.plan)
             by_parts += price - repairs.price
             other = by_routes / (by_routes + by_parts) if by_routes else 0.0

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
-from solver.outcome import Watch
+from solver.outcome import Progress, Watch
 from solver.route_bound import RouteBound, RoutePath
 from solver.route_choice import Choice
 from solver.route_claims import ClaimedGraph, Claims, claimed
@@ -71,12 +73,14 @@ class _Node:
 
 
 class RouteTree:
-    """The search below the relaxation `bound`, whose prices all nodes begin with."""
+    """The search below the relaxation `bound`, whose prices all nodes begin with; two threads at most are of
+    use, one for each side of a node."""
 
-    def __init__(self, bound: RouteBound, seed: int) -> None:
-        self.bound, self.seed = bound, seed
-        # Nodes looked at.
-        self.nodes = 0
+    def __init__(self, bound: RouteBound, seed: int, *, threads: int = 1) -> None:
+        self.bound, self.seed, self.threads = bound, seed, threads
+        # Nodes looked at, and goals that were decided by dividing.
+        self.nodes = self.divided = 0
+        self._telling = Lock()
 
     def decide(self, goal: float, watch: Watch, *, time_limit_s: float) -> Choice:
         """A plan of at most `goal`; without one, the bound is infinite where it is proven that there is none.
@@ -109,6 +113,7 @@ class RouteTree:
             if sides is None:
                 return nothing
             open_nodes += sides
+        self.divided += 1
         return Choice(paths=(), lower_bound=np.inf)
 
     def _divided(
@@ -116,17 +121,13 @@ class RouteTree:
     ) -> list[_Node] | None:
         """The sides of a node that are not above the goal, the smaller one last; None without time."""
         _, name, arcs = by
-        used, left, sides = node.claims.used, node.arcs, []
-        for claims in (
-            Claims(arcs=left, used=(*used, arcs)),
-            Claims(arcs=np.setdiff1d(left, arcs), used=used),
-        ):
-            side = self._looked_at(node, claims, name, goal, watch, until_s)
-            if side is None:
-                return None
-            if not _above(side.bound, goal):
-                sides.append(side)
-        return sides
+        used, left = node.claims.used, node.arcs
+        both = Claims(arcs=left, used=(*used, arcs)), Claims(arcs=np.setdiff1d(left, arcs), used=used)
+        # Nearly all of it is machine code, which runs without the interpreter's lock.
+        with ThreadPoolExecutor(self.threads) as pool:
+            looked = pool.map(lambda claims: self._looked_at(node, claims, name, goal, watch, until_s), both)
+            sides = [side for side in looked if side is None or not _above(side.bound, goal)]
+        return None if None in sides else [side for side in sides if side is not None]
 
     def _sets(self, node: _Node) -> list[NamedSet]:
         """Sets of arcs to ask for, the most promising first."""
@@ -185,9 +186,14 @@ class RouteTree:
 
     def _watch(self, goal: float, watch: Watch, until_s: float) -> Watch:
         """For a part of the plans: what is proven of them is not to be told, but that there is work is."""
+
+        def report(_: Progress) -> None:
+            with self._telling:
+                watch.update(phase="branching")
+
         inner = Watch(
             time_limit_s=max(0.0, until_s - watch.elapsed_s),
-            report=lambda _: watch.update(phase="branching"),
+            report=report,
             should_stop=lambda: watch.over,
         )
         inner.update(objective=round_up(goal, self.bound.step))

@@ -20,7 +20,7 @@ import numpy as np
 
 from solver.compiled import compiled
 from solver.facilities import Floats, Indices
-from solver.group_kernel import capped, in_turns, longer, merged, pieces, start
+from solver.group_kernel import from_instances_on, longer, merged, pieces, start
 
 if TYPE_CHECKING:
     from solver.group_labels import Row
@@ -65,19 +65,9 @@ def ahead_of(row: Row, least: float, most_labels: int) -> tuple[bool, list[Ahead
                 return False, items, behind, before
             items[item] = (front[0][::-1].copy(), -front[1][::-1])
         behind[place] = (front[0][::-1].copy(), -front[1][::-1])
-        front, turn = in_turns(front), 0
-        while row.bought[place]:
-            again = (front[2] == turn) & (front[1] < 0)
-            short = (
-                front[0][again] - row.price[place],
-                front[1][again] + row.capacity[place],
-                front[2][again] + 1,
-            )
-            if len(short[0]) == 0:
-                break
-            front, turn = merged(front, capped(short, 0.0)), turn + 1
-            if len(front[0]) > most_labels:
-                return False, items, behind, before
+        front = from_instances_on(row, place, front, most_labels)
+        if len(front[0]) > most_labels:
+            return False, items, behind, before
         most = row.behind[place] + row.rate_behind[place] * front[1]
         matters = (front[0] + most > least) | (front[1] >= 0)
         front = (front[0][matters], front[1][matters], front[2][matters])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +59,30 @@ def test_it_finds_the_best_plan(seed: int, told_of_use: bool) -> None:
         assert prices == sorted(prices, reverse=True)
         assert prices[-1] == pytest.approx(best)
     assert gone(companion.pid)
+
+
+def test_it_rests_when_told_to_and_goes_on_afterwards() -> None:
+    _, _, graph, best = case(0)
+    bound = RouteBound(graph, 10.0)
+    bound.sweep(Watch())
+    bound.run(Watch())
+    plan = tuple(alone(graph))
+    task = RouteTask(graph=graph, plan=plan, condensed=np.arange(len(graph.load)), step=10.0, seed=0)
+    known = RouteKnown(
+        plan=plan, arcs=graph.everything, use=bound.use, prices=bound.guide.astype(np.float32), final=True
+    )
+    sent: list[float] = []
+    work = task.begin(lambda found: sent.append(price_of(graph, found)))
+    work.hear(replace(known, rest=True))
+    threading.Thread(target=work.run, daemon=True).start()
+    time.sleep(0.5)
+    assert not sent
+    work.hear(known)
+    until = time.monotonic() + PATIENCE_S
+    while min(sent, default=np.inf) > best * (1 + 1e-6) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert min(sent) == pytest.approx(best)
+    work.hear(replace(known, rest=True))
 
 
 @pytest.mark.parametrize("killed", [False, True])

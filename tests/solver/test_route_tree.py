@@ -138,14 +138,17 @@ def test_a_goal_is_met_or_ruled_out(seed: int, few_arcs: int, monkeypatch: pytes
     assert met.lower_bound < best + STEP / 2
 
 
-@pytest.mark.parametrize(("seed", "best"), [(0, 265.0), (4, 195.0), (9, 190.0)])
-def test_steps_up_to_the_best_plan_are_ruled_out_one_by_one(seed: int, best: float) -> None:
+@pytest.mark.parametrize(
+    ("seed", "best", "threads"), [(0, 265.0, 1), (4, 195.0, 1), (9, 190.0, 1), (4, 195.0, 2), (9, 190.0, 2)]
+)
+def test_steps_up_to_the_best_plan_are_ruled_out_one_by_one(seed: int, best: float, threads: int) -> None:
     bound, ruled_out = hard(seed), 0
-    tree, goal = RouteTree(bound, seed=0), round_up(bound.value, 5.0)
+    tree, goal = RouteTree(bound, seed=0, threads=threads), round_up(bound.value, 5.0)
     while goal < best:
         assert tree.decide(goal + 2.5, Watch(), time_limit_s=60) == Choice(paths=(), lower_bound=np.inf)
         goal, ruled_out = goal + 5.0, ruled_out + 1
     assert ruled_out >= 2
+    assert tree.divided == ruled_out
     assert tree.nodes >= 2
     if best < 195.0 or seed == 0:  # otherwise what is at hand is the best
         check(bound.graph, tree.decide(best + 2.5, Watch(), time_limit_s=60), best)
