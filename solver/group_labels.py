@@ -248,7 +248,7 @@ class GroupLabels:
         part = float(self._price.min()) / COARSE_PARTS if len(self._price) else 0.0
         if part <= 0:
             return row
-        gain = np.ceil(row.gain / part - ALIKE) * part
+        gain = np.maximum(row.gain, np.ceil(row.gain / part) * part)
         # What is promised was summed of gains that may be less by a part for every fragment.
         more = part * float(self._members.sum())
         return row._replace(

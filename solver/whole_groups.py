@@ -65,6 +65,7 @@ class WholeGroups:
         It is known that none costs less than `lower`; `answer` and `bounds` are known, too. A turn is some
         rounds of the relaxation, or a node.
         """
+        lower = round_up(lower, self._step)
         for _ in range(turns):
             if self.hopeless or watch.limit is not None or lower > better * (1 + 1e-9):
                 break

@@ -33,8 +33,9 @@ COMPARED = 30
 QUICK = 100
 # Sums of loads that are looked at.
 MOST_SUMS = 2_000
-# What sums of loads may be wrong by, and of what is earned.
-SAME = 1e-12
+# What a sum of loads may be wrong by, and what is left to spare above one, since many of these add up; in
+# parts of the smallest capacity.
+SAME, SPARE = 1e-12, 1e-9
 
 # Earned [N], to spare [N, W] falling, number [N].
 Labels = tuple[Floats, Floats, Indices]
@@ -115,9 +116,11 @@ def sums_of(row: Row) -> list[Floats]:
 def useful(sums: Floats, spare: float) -> float:
     """What of it can be used."""
     at = np.searchsorted(sums, spare * (1 + SAME), side="right") - 1
-    if at + 1 < len(sums) and sums[at + 1] == np.inf and at + 2 == len(sums):
+    if at == 0:
+        return 0.0
+    if at + 2 == len(sums) and sums[at + 1] == np.inf:
         return spare
-    return min(spare, sums[at] * (1 + SAME))
+    return min(spare, sums[at] * (1 + SPARE) + SPARE)
 
 
 @compiled
@@ -140,7 +143,7 @@ def undominated(earned: Floats, spare: Floats) -> Indices:
     for label in order:
         dropped = False
         for other in kept[max(0, count - COMPARED) : count][::-1]:
-            dropped = earned[other] >= earned[label] - SAME
+            dropped = True
             for place in range(width):
                 if spare[label, place] == 0.0 or not dropped:
                     break
