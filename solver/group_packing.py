@@ -123,16 +123,16 @@ class GroupPacking:
         self._below = most - bound
         if choice is None:
             return True, bound, None
+        if (choice.counts > self._program.members[choice.classes]).any():
+            return False, bound, None  # labels may serve a class at several places
         counts: dict[int, dict[int, int]] = {}
         for e, k, many in served:
             at = counts.setdefault(e, {})
             at[k] = at.get(k, 0) + many
         packed = self._kept([make_pattern(self._program, self._number, e, counts[e]) for e in sorted(counts)])
-        # It may serve somebody twice, or say less than is paid where nobody could join.
-        twice = (choice.counts > self._program.members[choice.classes]).any()
-        if twice or packed.cost > choice.cost * (1 + EPSILON) + EPSILON:
-            return False, bound, None
-        return True, bound, packed
+        # Where nobody could join it says less than is paid.
+        dearer = packed.cost > choice.cost * (1 + EPSILON) + EPSILON
+        return (False, bound, None) if dearer else (True, bound, packed)
 
     def _by_cp_sat(
         self, labels: GroupLabels, worth: Floats, known: float, most: float, need: float, watch: Watch

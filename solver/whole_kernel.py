@@ -3,10 +3,10 @@ what is to spare at each place (`solver.group_labels`; letters and places as the
 
 Who is in time for a place is in time for all before it, so what is to spare is of use to all items to come,
 wherever it is. A label is (what has been earned, what is to spare at one place, at the next, …), the most
-first. Of each only as much counts as items to come
-can use: the largest sum of some of their loads. A label is dropped where another one has earned as much
-and has as much to spare at the first, at the second and so on; and where it does not earn over a floor even
-if items to come could be cut, which labels that go backwards and pool what is to spare have told.
+first. Of each only as much counts as items to come can use: the largest sum of some of their loads. A label
+is dropped where another one has earned as much and has as much to spare at the first, at the second and so
+on; and where it does not earn over a floor even if items to come could be cut, which labels that go backwards
+and pool what is to spare have told.
 
 The nearer the floor is to what is earned with cuts, the fewer labels there are. So it begins near that, and
 goes down until there is something above it.
@@ -83,10 +83,10 @@ def sums_of(row: Row) -> list[Floats]:
     found = [np.zeros(1) for _ in range(len(row.load) + 1)]
     sums = np.zeros(1)
     for item in range(len(row.load) - 1, -1, -1):
-        load = row.load[item]
         # A class with several items counts at the last one.
         counts = row.rest[item] > row.rest[item + 1]
-        for _ in range(min(row.members[item], MOST_SUMS) if counts else 0):
+        for size in pieces(row.members[item] if counts else 0):
+            load = size * row.load[item]
             many = len(sums)
             both = np.empty(2 * many)
             here, there, count = 0, 0, 0
@@ -133,11 +133,7 @@ def at_most(ahead: Ahead, spare: float) -> float:
 def undominated(earned: Floats, spare: Floats) -> Indices:
     """Labels, [N] and [N, W], of which none is better than another (of those compared)."""
     many, width = spare.shape
-    total = np.zeros(many)
-    for label in range(many):
-        for place in range(width):
-            total[label] += spare[label, place]
-    by_total = np.argsort(-total)
+    by_total = np.argsort(-spare.sum(axis=1))
     order = by_total[np.argsort(-earned[by_total], kind="mergesort")]
     kept, count = np.empty(many, dtype=np.intp), 0
     for label in order:
