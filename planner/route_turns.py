@@ -42,8 +42,8 @@ NEAR = 2e-2
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
 MOST_CHOOSING = 60
 # Where goals are divided with success, or not yet for long, the companion rests when it has found nothing for
-# so long: both sides of a node are looked at at once.
-TRIED_S, QUIET_S = 10.0, 6.0
+# so long, its first seconds apart: two sides are looked at at once.
+TRIED_S, QUIET_S, FIRST_S = 10.0, 6.0, 10.0
 # How often the companion is told of better prices.
 TELL_EVERY_S = 2.0
 
@@ -96,7 +96,7 @@ class RouteTurns:
         self._companion: RouteCompanion | None = None
         self._told_s, self._told = -math.inf, (math.inf, 0, False, False)
         # When the companion was heard of last, and since when goals are divided.
-        self._heard_s, self._divides_s = 0.0, math.inf
+        self._heard_s, self._divides_s = FIRST_S, math.inf
         self._bounding: Watch | None = None
         self.repairs = Repairs(
             graph=self.full,
@@ -238,17 +238,22 @@ class RouteTurns:
             self.watch.update(objective=price)
 
     def _step_up(self, phase: str, decide: Decide, part: float) -> None:
-        """One step of the price after the other, from the bound on: is there such a plan?"""
+        """One step of the price after the other, from the bound on: is there such a plan?
+
+        Every step takes longer than the one before, so that none is begun for which there is less time.
+        """
         watch, step = self.watch, self.bound.step
-        until_s = watch.elapsed_s + part * watch.remaining_s
+        until_s, took_s = watch.elapsed_s + part * watch.remaining_s, 0.0
         watch.update(phase=phase)
-        while step > 0 and not watch.over:
+        while step > 0 and not watch.over and until_s - watch.elapsed_s > took_s:
             goal = watch.lower_bound + 0.5 * step
             question = (phase, goal, self.bound.value)
             if question in self._decided:
                 return
             self._decided.add(question)
-            choice = decide(goal, watch, time_limit_s=until_s - watch.elapsed_s)
+            began_s = watch.elapsed_s
+            choice = decide(goal, watch, time_limit_s=until_s - began_s)
+            took_s = watch.elapsed_s - began_s
             if not self._learn(choice, goal):
                 return
 

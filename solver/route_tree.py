@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 
@@ -42,8 +42,9 @@ NEAR, ROUNDS, PATHS = 3e-3, 20, 40
 # cut point or from one to the end. (At 1 and 1.5 there were fewer nodes than at 0.6; for prices it mattered
 # little.)
 BETWEEN, CHEAP = 1.25, 0.3
-# The part of the time after which so much of the tree is to be decided (each side is half of a node).
-TRYING, DECIDED = 0.5, 0.1
+# The part of the time, and the sides looked at, after which so much of the tree is to be decided.
+TRYING, TRIED, DECIDED = 0.65, 12, 0.1
+NOTHING = Choice(paths=(), lower_bound=0.0)
 # A set of arcs by name: those onto a cut point, from one to the end, or from one to another up to a price.
 Name = tuple[str, int, int, float]
 # What a set counts, its name, and its arcs.
@@ -72,9 +73,45 @@ class _Node:
         return use
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Side:
+    """One of the two sides of a node: what the node claims, and whether there is an instance of a set."""
+
+    above: _Node
+    claims: Claims
+    name: Name
+
+    @property
+    def part(self) -> float:
+        """How much of the tree it is: each side is half of a node."""
+        return 0.5 ** (len(self.above.asked) + 1)
+
+
+# What a node comes to: its sides (none where it is ruled out), a plan, or None where nothing is left to ask.
+_Outcome = list[_Side] | Choice | None
+
+
+@dataclass(kw_only=True, eq=False)
+class _Search:
+    """What is decided, until when, and whether it is over before."""
+
+    goal: float
+    watch: Watch
+    until_s: float
+    stopped: bool = False
+
+    @property
+    def rest_s(self) -> float:
+        return self.until_s - self.watch.elapsed_s
+
+    @property
+    def over(self) -> bool:
+        return self.stopped or self.watch.over or self.rest_s <= 0
+
+
 class RouteTree:
-    """The search below the relaxation `bound`, whose prices all nodes begin with; two threads at most are of
-    use, one for each side of a node."""
+    """The search below the relaxation `bound`, whose prices all nodes begin with. Sides are looked at side by
+    side, by so many threads."""
 
     def __init__(self, bound: RouteBound, seed: int, *, threads: int = 1) -> None:
         self.bound, self.seed, self.threads = bound, seed, threads
@@ -88,46 +125,71 @@ class RouteTree:
         Nothing is tried where prices have no common step.
         """
         bound, until_s = self.bound, watch.elapsed_s + time_limit_s
-        tried_s = watch.elapsed_s + TRYING * time_limit_s
-        nothing = Choice(paths=(), lower_bound=0.0)
         if bound.step <= 0:
-            return nothing
+            return NOTHING
         graph = bound.graph
         whole = ClaimedGraph(graph=graph, arcs=graph.everything)
         claims = Claims(arcs=bound.useful(goal, watch))
-        open_nodes = [_Node(claims=claims, claimed=whole, bound=bound, asked=frozenset())]
-        while open_nodes:
-            decided = 1 - math.fsum(0.5 ** len(node.asked) for node in open_nodes)
-            hopeless = watch.elapsed_s > tried_s and decided < DECIDED
-            if watch.over or watch.elapsed_s > until_s or hopeless:
-                return nothing
-            node = open_nodes.pop()
-            sets, rest_s = self._sets(node), until_s - watch.elapsed_s
-            if not sets or len(node.arcs) <= FEW_ARCS:
-                choice = self._count(node, goal, watch, min(COUNTING_S, rest_s) if sets else rest_s)
-                if choice.paths:
-                    return choice
-                if choice.lower_bound > goal:
-                    continue
-            sides = self._divided(node, sets[0], goal, watch, until_s) if sets else None
-            if sides is None:
-                return nothing
-            open_nodes += sides
+        root = _Node(claims=claims, claimed=whole, bound=bound, asked=frozenset())
+        search = _Search(goal=goal, watch=watch, until_s=until_s)
+        outcome = self._below(root, search)
+        if isinstance(outcome, list):
+            outcome = self._depth_first(outcome, search, watch.elapsed_s + TRYING * search.rest_s)
+        if isinstance(outcome, Choice):
+            return outcome
+        if outcome is None:
+            return NOTHING
         self.divided += 1
         return Choice(paths=(), lower_bound=np.inf)
 
-    def _divided(
-        self, node: _Node, by: NamedSet, goal: float, watch: Watch, until_s: float
-    ) -> list[_Node] | None:
-        """The sides of a node that are not above the goal, the smaller one last; None without time."""
-        _, name, arcs = by
-        used, left = node.claims.used, node.arcs
-        both = Claims(arcs=left, used=(*used, arcs)), Claims(arcs=np.setdiff1d(left, arcs), used=used)
+    def _depth_first(self, sides: list[_Side], search: _Search, tried_s: float) -> _Outcome:
+        """No sides where all are ruled out; what was divided last is looked at first."""
         # Nearly all of it is machine code, which runs without the interpreter's lock.
         with ThreadPoolExecutor(self.threads) as pool:
-            looked = pool.map(lambda claims: self._looked_at(node, claims, name, goal, watch, until_s), both)
-            sides = [side for side in looked if side is None or not _above(side.bound, goal)]
-        return None if None in sides else [side for side in sides if side is not None]
+            running: dict[Future[_Outcome], _Side] = {}
+            looked = 0
+            try:
+                while sides or running:
+                    decided = 1 - math.fsum(side.part for side in (*sides, *running.values()))
+                    tried = looked >= TRIED or search.watch.elapsed_s > tried_s
+                    if search.over or (tried and decided < DECIDED):
+                        return None
+                    while sides and len(running) < self.threads:
+                        side = sides.pop()
+                        running[pool.submit(self._look, side, search)] = side
+                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[done]
+                        looked += 1
+                        outcome = done.result()
+                        if not isinstance(outcome, list):
+                            return outcome
+                        sides += outcome
+            finally:
+                search.stopped = True
+        return []
+
+    def _look(self, side: _Side, search: _Search) -> _Outcome:
+        """What a side comes to."""
+        node = self._looked_at(side, search)
+        if node is None:
+            return None
+        return [] if _above(node.bound, search.goal) else self._below(node, search)
+
+    def _below(self, node: _Node, search: _Search) -> _Outcome:
+        """What a node comes to whose relaxation is not above the goal."""
+        sets = self._sets(node)
+        if not sets or len(node.arcs) <= FEW_ARCS:
+            choice = self._count(node, search, min(COUNTING_S, search.rest_s) if sets else search.rest_s)
+            if choice.paths:
+                return choice
+            if choice.lower_bound > search.goal:
+                return []
+        if not sets:
+            return None
+        _, name, arcs = sets[0]
+        used, left = node.claims.used, node.arcs
+        both = Claims(arcs=left, used=(*used, arcs)), Claims(arcs=np.setdiff1d(left, arcs), used=used)
+        return [_Side(above=node, claims=claims, name=name) for claims in both]
 
     def _sets(self, node: _Node) -> list[NamedSet]:
         """Sets of arcs to ask for, the most promising first."""
@@ -141,20 +203,11 @@ class RouteTree:
                 found.append((weight * at_stake, name, among))
         return sorted(found, key=lambda one: (-one[0], one[1]))
 
-    def _looked_at(
-        self,
-        node: _Node,
-        claims: Claims,
-        name: Name,
-        goal: float,
-        watch: Watch,
-        until_s: float,
-    ) -> _Node | None:
-        """A side of a node, its relaxation known; None where there was no time."""
-        self.nodes += 1
-        over = claimed(self.bound.graph, claims)
+    def _looked_at(self, side: _Side, search: _Search) -> _Node | None:
+        """A side, its relaxation known; None where there was no time."""
+        node, above = side.above, side.above.bound
+        over = claimed(self.bound.graph, side.claims)
         bound = RouteBound(over.graph, self.bound.step)
-        above = node.bound
         place = over.place(node.claimed.arcs)
         paths = [
             RoutePath(k=path.k, arcs=tuple(place[list(path.arcs)].tolist()))
@@ -162,41 +215,39 @@ class RouteTree:
             if path.k < len(over.graph.load) and (place[list(path.arcs)] >= 0).all()
         ]
         bound.resume(over.moved(above.prices, node.claimed), over.moved(above.guide, node.claimed), paths)
-        inner = self._watch(goal, watch, until_s)
+        inner = self._watch(search, search.rest_s)
         bound.run(inner, near=NEAR, rounding=False, rounds=ROUNDS)
+        with self._telling:
+            self.nodes += 1
         if not inner.closed and inner.limit is not None:
             return None
-        return _Node(claims=claims, claimed=over, bound=bound, asked=node.asked | {name})
+        return _Node(claims=side.claims, claimed=over, bound=bound, asked=node.asked | {side.name})
 
-    def _count(self, node: _Node, goal: float, watch: Watch, time_limit_s: float) -> Choice:
+    def _count(self, node: _Node, search: _Search, time_limit_s: float) -> Choice:
         """What there is over the node's arcs, whatever else is claimed."""
         plain = claimed(self.bound.graph, Claims(arcs=node.arcs))
         bound = RouteBound(plain.graph, self.bound.step)
-        inner = self._watch(goal, watch, watch.elapsed_s + time_limit_s)
+        inner = self._watch(search, time_limit_s)
         bound.sweep(inner)
         bound.run(inner, near=NEAR, rounding=False, rounds=ROUNDS)
         if inner.closed:
             return Choice(paths=(), lower_bound=np.inf)
-        choice = RouteCounts(bound, self.seed).decide(goal, inner, time_limit_s=inner.remaining_s)
+        choice = RouteCounts(bound, self.seed).decide(search.goal, inner, time_limit_s=inner.remaining_s)
         paths = tuple(
             (RoutePath(k=path.k, arcs=tuple(plain.arcs[list(path.arcs)].tolist())), part)
             for path, part in choice.paths
         )
         return Choice(paths=paths, lower_bound=choice.lower_bound)
 
-    def _watch(self, goal: float, watch: Watch, until_s: float) -> Watch:
+    def _watch(self, search: _Search, time_limit_s: float) -> Watch:
         """For a part of the plans: what is proven of them is not to be told, but that there is work is."""
 
         def report(_: Progress) -> None:
             with self._telling:
-                watch.update(phase="branching")
+                search.watch.update(phase="branching")
 
-        inner = Watch(
-            time_limit_s=max(0.0, until_s - watch.elapsed_s),
-            report=report,
-            should_stop=lambda: watch.over,
-        )
-        inner.update(objective=round_up(goal, self.bound.step))
+        inner = Watch(time_limit_s=max(0.0, time_limit_s), report=report, should_stop=lambda: search.over)
+        inner.update(objective=round_up(search.goal, self.bound.step))
         return inner
 
 
