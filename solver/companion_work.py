@@ -18,7 +18,7 @@ from solver.goals import Goals
 from solver.group_bound import Groups
 from solver.group_dives import GroupDives
 from solver.neighbourhoods import COMBINING, MORE_PATTERNS, Neighbourhoods
-from solver.outcome import Watch, resident_mb
+from solver.outcome import Limit, Watch, resident_mb
 from solver.over_used import InstancesFirst, best_over_used
 from solver.packed_bound import PackedAscent
 from solver.row_dives import RowDives
@@ -27,10 +27,13 @@ from solver.steps import below, common_step
 # What is not decided by then is not decided this way, and answers can still be looked for.
 DECIDING_S = 15.0
 # What part of the time each way to a better answer gets: one dive takes seconds, and begins late.
-WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0, "groups": 6.0}
+WORTH = {"parts": 2.0, "first": 1.0, "dives": 1.0, "groups": 6.0, "whole": 2.0}
 DIVES_AFTER_S = 3.0
 # As soon as groups are known they are dived into for so long before anything else goes on.
 GROUPS_FIRST_S = 5.0
+# The same for groups that hold whole fragments, for which everything else is left at once; a dive over these
+# that takes longer is the last one.
+WHOLE_FIRST_S, WHOLE_S = 20.0, 30.0
 # Exchanges come first, for so long, and then take so many times as long as all of these; half as long after
 # every so many rounds in vain. Where groups are known, much less.
 EXCHANGES_FIRST_S, EXCHANGES, BESIDE_GROUPS, IN_VAIN = 2.0, 2.0, 0.25, 8
@@ -46,12 +49,16 @@ Answer = tuple[Pattern, ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
-    """What the search knows now: an answer, and prices; `decide` asks whether there is a cheaper answer."""
+    """What the search knows now: an answer, and prices; `decide` asks whether there is a cheaper answer.
+
+    `whole` is known of groups that hold whole fragments, where that says more than patterns do.
+    """
 
     answer: Answer
     bound: Bound
     decide: bool = False
     groups: Groups | None = None
+    whole: Groups | None = None
     root: Node | None = None
 
 
@@ -85,6 +92,9 @@ class Work:
         self._task, self._best, self._send = task, task.answer, send
         self._to_decide, self._can_decide, self._bound = False, True, task.bounds[-1]
         self._groups: Groups | None = None
+        # What is known of groups that hold whole fragments, and whether that is still to be looked at.
+        self._whole: Groups | None = None
+        self._new = False
         self._root: Node | None = None
         self._lock = threading.Lock()
         step = common_step(task.program.prices)
@@ -102,6 +112,9 @@ class Work:
         if known.bound.value > self._bound.value:
             self._bound = known.bound
         self._groups = known.groups or self._groups
+        if known.whole is not None:
+            self._new |= self._whole is None
+            self._whole = known.whole
         self._root = known.root or self._root
         self._to_decide = self._can_decide and (self._to_decide or known.decide)
 
@@ -112,7 +125,8 @@ class Work:
         dives = RowDives(task.program, ascent, seed=task.seed)
         exchanges = Exchanges(task.program, ascent, seed=task.seed)
         group_dives = GroupDives(task.program, ascent.step, seed=task.seed)
-        over_used, combined, combined_s = False, 0, COMBINED_AFTER_S
+        whole_dives = GroupDives(task.program, ascent.step, seed=task.seed, whole=True)
+        over_used, slow, combined, combined_s = False, False, 0, COMBINED_AFTER_S
         if first.fits(list(self._best)):
             # Where instances hold many fragments this comes first, if a moment is enough for it.
             self._keep(first.improve(list(self._best), self._until_asked(FIRST_S)))
@@ -123,14 +137,22 @@ class Work:
         while not task.memory_limit_mb or resident_mb() < task.memory_limit_mb:
             bound = self._bound
             ascent.value, ascent.worth = bound.value, bound.worth
-            groups, began = self._groups, time.monotonic()
+            self._new = False
+            groups, whole, began = self._groups, self._whole, time.monotonic()
             if groups is not None:
                 spent.setdefault("groups", -GROUPS_FIRST_S)
+            if whole is not None:
+                spent.setdefault("whole", -WHOLE_FIRST_S)
             ways = dict(spent)
             if groups is not None and not group_dives.fits(list(self._best), groups):
                 del ways["groups"]
+            if whole is not None and (slow or not whole_dives.fits(list(self._best), whole)):
+                del ways["whole"]
             if self._to_decide:
                 self._to_decide = self._can_decide = self._decide()
+            elif whole is not None and ways.get("whole", 0.0) < 0.0:
+                slow = self._dive_whole(whole_dives, whole)
+                spent["whole"] += time.monotonic() - began
             elif exchanges.fits and exchanges_s < self._for_exchanges(sum(ways.values()), in_vain):
                 exchanges.tell(self._root)
                 exchanges.tell(dives.root)
@@ -151,13 +173,22 @@ class Work:
                     self._keep(first.improve(list(self._best), self._until_asked(), groups))
                 elif way == "groups" and groups is not None:
                     self._keep(group_dives.improve(list(self._best), groups, self._until_asked()))
+                elif way == "whole" and whole is not None:
+                    slow = self._dive_whole(whole_dives, whole)
                 elif way == "dives":
                     self._keep(dives.improve(list(self._best), self._until_asked()))
                 else:
+                    self._parts.watch = self._until_asked()
                     self._keep(self._parts.improve(list(self._best), 1))
                 spent[way] += time.monotonic() - began
                 if not dives.fits:
                     spent.pop("dives", None)
+
+    def _dive_whole(self, dives: GroupDives, whole: Groups) -> bool:
+        """Whether such a dive takes too long."""
+        watch = self._until_asked(WHOLE_S)
+        self._keep(dives.improve(list(self._best), whole, watch))
+        return watch.limit is Limit.TIME
 
     def _for_exchanges(self, others_s: float, in_vain: int) -> float:
         """How long they may have taken while all others took so long."""
@@ -179,7 +210,11 @@ class Work:
     def _until_asked(self, time_limit_s: float = math.inf) -> Watch:
         """Ends where the search asks for something else, or after so long."""
         limit_mb = self._task.memory_limit_mb
-        return Watch(time_limit_s=time_limit_s, memory_limit_mb=limit_mb, should_stop=lambda: self._to_decide)
+        return Watch(
+            time_limit_s=time_limit_s,
+            memory_limit_mb=limit_mb,
+            should_stop=lambda: self._to_decide or self._new,
+        )
 
     def _decide(self) -> bool:
         """Look for anything cheaper than the best answer; False where that ended without an answer."""

@@ -6,6 +6,8 @@ time. Those that it serves mostly at one group are served there and nowhere else
 solved again, some ten times, until every fragment has its group. A group's fragments are then put together
 whole (`solver.group_packing`): as the relaxation chose where that can be, otherwise in what is cheapest.
 
+Where groups hold whole fragments (`solver.whole_groups`) what they chose is whole already.
+
 An instance that is full to the brim in the relaxation leaves whole fragments no room. So by turns fragments
 are counted a little larger than they are, as in `solver.over_used`. This is the diving of branch and price
 (Sadykov and others, *Primal heuristics for branch and price: the assets of diving methods*, 2019), over
@@ -28,8 +30,9 @@ from solver.group_places import Places
 from solver.outcome import Watch
 from solver.steps import below, round_up
 
-# Rounds of a relaxation; how far its first steps of the subgradient go, in the first and in those after it.
-ROUNDS, STRIDE, NEXT_STRIDE = 60, 0.25, 0.12
+# Rounds of a relaxation, and where groups hold whole fragments, which takes longer; how far its first steps
+# along the subgradient go, in the first relaxation and in those after it.
+ROUNDS, WHOLE_ROUNDS, STRIDE, NEXT_STRIDE = 60, 30, 0.25, 0.12
 # How much larger than they are fragments are counted, by turns.
 SWELLS = (1.0, 1.003, 1.01)
 # Answers so far above the bound are looked for, in steps of the price or as a part of it: the farther, the
@@ -49,10 +52,15 @@ _For = tuple[float, float, float]
 
 
 class GroupDives:
-    """Such answers of one program, again and again; what is decided at once is drawn."""
+    """Such answers of one program, again and again; what is decided at once is drawn.
 
-    def __init__(self, program: Facilities, step: float, *, seed: int) -> None:
-        self.program, self.step = program, step
+    With `whole` groups choose what can be packed alone, and what is known of them is of that kind, too.
+    """
+
+    def __init__(self, program: Facilities, step: float, *, seed: int, whole: bool = False) -> None:
+        self.program, self.step, self.whole = program, step, whole
+        # Who is whole needs no more room than there is.
+        self._swells = SWELLS[:1] if whole else SWELLS
         self._rng = np.random.default_rng(seed)
         self._packings = [GroupPacking(program, number, seed) for number in range(len(program.groups))]
         # By swell, the relaxation that dives begin with, and what for.
@@ -74,8 +82,8 @@ class GroupDives:
             ahead = self._ahead * max(AHEAD * self.step, AHEAD_PART * bound)
             goal = min(goal, round_up(bound + ahead, self.step))
         self._choices = self._choices or [*groups.choices, *choices_of(self.program, answer)]
-        for _ in SWELLS:
-            swell = SWELLS[self._turn % len(SWELLS)]
+        for _ in self._swells:
+            swell = self._swells[self._turn % len(self._swells)]
             self._turn += 1
             ascent = self._begin(swell, goal, groups, watch)
             if watch.over:
@@ -95,7 +103,9 @@ class GroupDives:
         if ascent is None or known != wanted:
             program = replace(self.program, load=swell * self.program.load)
             places = Places(program=program, able=groups.able, lonely=np.ones(len(program), dtype=bool))
-            ascent = self._relaxed(places, groups.bound, goal, watch, STRIDE)
+            # Where groups hold whole fragments prices are those of this relaxation, or of one much like it.
+            stride = NEXT_STRIDE if self.whole else STRIDE
+            ascent = self._relaxed(places, groups.bound, goal, watch, stride)
             if not watch.over:
                 self._begun[swell] = wanted, ascent
         return ascent
@@ -113,8 +123,9 @@ class GroupDives:
             self.step,
             lonely=places.lonely,
             stride=stride,
+            packings=dict(enumerate(self._packings)) if self.whole else None,
         )
-        ascent.run(watch, rounds=ROUNDS)
+        ascent.run(watch, rounds=WHOLE_ROUNDS if self.whole else ROUNDS)
         if not ascent.done:
             self._choices = ascent.choices
         return ascent

@@ -282,6 +282,7 @@ class _Search:
                 bound=Bound(value=ascent.value, worth=ascent.worth),
                 decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
                 groups=goals.groups and replace(goals.groups, choices=[]),
+                whole=whole.known if whole.promising else None,
                 root=goals.root,
             )
             beside.tell(known)

@@ -30,11 +30,11 @@ from solver.route_graph import RouteGraph, Routing
 from solver.route_kernel import play, shares
 from solver.routes import Floats, Indices
 
-# How far shares move, in parts of an arc's largest use, and classes, in parts of what they pay. (With 0.5 and 2
-# it takes up to twice as many steps; with classes at 0.7 the bound gets stuck where models have 40 layers.)
+# How far shares move, in parts of an arc's largest use, and classes, in parts of what they pay. (With 0.5 and
+# 2 it takes up to twice as many steps; with classes at 0.7 the bound gets stuck where models have 40 layers.)
 SHARES, CLASSES = 1.0, 1.0
-# Shares and parts of a class are never less, so that they can grow again (at a hundredth of that it takes half
-# as many steps again, and with parts of 1e-4 it gets no further than to 0.5 %); what they are at the beginning.
+# Shares and parts of a class are never less, so that they can grow again (at a hundredth of that it takes up
+# to half as many steps again; with parts of 1e-4 it gets no nearer than 0.5 %); what they are at first.
 LEAST_SHARE, LEAST_PART = 1e-6, 1e-5
 FIRST_SHARE, FIRST_WHOLE, FIRST_PART = 1e-4, 0.05, 0.01
 # The power of a step's number with which it counts (with 2 it takes up to half as many steps again).

@@ -37,7 +37,7 @@ FEW_ARCS, COUNTING_S = 60, 5.0
 LEAST_USE, MOST_USE = 0.1, 0.98
 # How near a node's relaxation is to be known, after how many rounds that is given up, and how many paths a
 # class are taken over from the node above.
-NEAR, ROUNDS, PATHS = 3e-3, 20, 40
+NEAR, ROUNDS, PATHS = 7e-3, 20, 40
 # What a set counts that leads from one cut point to another, all of it or up to a price, beside those onto a
 # cut point or from one to the end. (At 1 and 1.5 there were fewer nodes than at 0.6; for prices it mattered
 # little.)

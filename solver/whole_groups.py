@@ -15,7 +15,7 @@ from __future__ import annotations
 from solver.compact import able_pairs
 from solver.facilities import Facilities, Pattern
 from solver.fractional_bound import Bound
-from solver.group_bound import GroupAscent
+from solver.group_bound import GroupAscent, Groups
 from solver.group_labels import choices_of
 from solver.group_packing import GroupPacking
 from solver.group_tree import GroupTree
@@ -28,12 +28,15 @@ AHEAD = 0.004
 ROUNDS = 60
 # How far steps along the subgradient go, for the first goal and for those after it.
 STRIDE, NEXT_STRIDE = 0.25, 0.1
-# What can be left out is looked for after so many rounds.
-EVERY = 8
+# What can be left out is looked for after so many rounds; after so many times that is far.
+EVERY, ENOUGH = 8, 5
 
 
 class WholeGroups:
-    """One program, its bound raised step by step. `hopeless`: there are too many labels."""
+    """One program, its bound raised step by step. `hopeless`: there are too many labels.
+
+    `known` is what a relaxation says of the groups that went far or as far as it goes.
+    """
 
     def __init__(self, program: Facilities, step: float, *, seed: int) -> None:
         self._program, self._step, self._seed = program, step, seed
@@ -42,7 +45,8 @@ class WholeGroups:
         }
         self._ascent: GroupAscent | None = None
         self._tree: GroupTree | None = None
-        self._known = 0.0
+        self._known, self._runs = 0.0, 0
+        self.known: Groups | None = None
         self.hopeless = step <= 0
 
     @property
@@ -72,13 +76,16 @@ class WholeGroups:
             ascent = self._ascent
             if ascent is None or ascent.goal < lower * (1 - 1e-9):
                 ascent = self._ascent = self._begin(lower, better, answer, bounds, watch)
-                self._tree = None
+                self._tree, self._runs = None, 0
             if ascent is None:
                 break
             if not ascent.ended:
                 if ascent.goal > better * (1 + 1e-9):
                     ascent.aim(better)
                 self._run(ascent, watch)
+                self._runs += 1
+                if (ascent.ended or self._runs == ENOUGH) and not ascent.done:
+                    self.known = ascent.known
                 lower = max(lower, ascent.lower_bound)
                 continue
             tree = self._tree

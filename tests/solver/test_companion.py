@@ -12,19 +12,25 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from solver import one_stage
-from solver.companion import Answer, Companion, Known, Task
-from solver.facilities import Facilities, all_alone, total_cost
+from solver import companion_work, one_stage, outcome
+from solver.companion import Answer, Companion, Known, RuledOut, Task
+from solver.exchanges import Exchanges
+from solver.facilities import Facilities, Pattern, all_alone, total_cost
 from solver.fractional_bound import Bound, fractional_bound
 from solver.greedy import greedy
+from solver.group_dives import GroupDives
 from solver.one_stage import solve_one_stage
 from solver.outcome import Status, Watch
+from solver.over_used import InstancesFirst
 from solver.packed_bound import PackedAscent
 from solver.steps import below, common_step
 from tests.solver.programs import random_program
+from tests.solver.test_group_dives import begun
+from tests.solver.test_groups import in_a_row
 from tests.solver.test_one_stage_search import served
 
 PATIENCE_S = 30.0
@@ -129,6 +135,42 @@ def test_what_it_rules_out_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> N
     answer = solve_one_stage(program, watch=Watch(time_limit_s=60), threads=2)
     assert answer.outcome.status is Status.OPTIMAL
     assert answer.outcome.objective == answer.outcome.lower_bound == pytest.approx(best.outcome.objective)
+
+
+def test_groups_of_whole_fragments_are_dived_into_as_soon_as_they_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever else goes on is left for that."""
+    program = in_a_row(2, classes=60, members=1, options=10, groups=4)
+    first, groups = begun(program, whole=True)
+    task, _ = task_of(program)
+    task = replace(task, answer=tuple(first), memory_limit_mb=1)
+    found: list[Answer | RuledOut] = []
+    work = companion_work.Work(task, found.append)
+    turns = iter([0.0, 0.0, math.inf])
+    monkeypatch.setattr(companion_work, "resident_mb", lambda: next(turns))
+    dives: list[bool] = []
+    dive = GroupDives.improve
+
+    def spied(self: GroupDives, *args: Any) -> list[Pattern] | None:
+        dives.append(self.whole)
+        return dive(self, *args)
+
+    def endless(_: Exchanges, __: Answer, watch: Watch) -> None:
+        assert watch.limit is None
+        work.hear(Known(answer=tuple(first), bound=task.bounds[-1], whole=groups))
+        assert watch.limit is not None
+
+    monkeypatch.setattr(GroupDives, "improve", spied)
+    monkeypatch.setattr(Exchanges, "improve", endless)
+    monkeypatch.setattr(InstancesFirst, "fits", lambda *_: False)
+    monkeypatch.setattr(outcome, "resident_mb", lambda: 0.0)
+    work.run()
+    assert dives == [True]
+    (answer,) = found
+    assert not isinstance(answer, RuledOut)
+    assert total_cost(answer) < total_cost(first)
+    assert served(program, list(answer)) == program.members.tolist()
 
 
 def test_a_search_whose_companion_is_killed_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,20 +24,30 @@ from tests.solver.test_groups import STEP, in_a_row, one_group
 from tests.solver.test_one_stage_search import served
 
 
-def begun(program: Facilities) -> tuple[list[Pattern], Groups]:
-    """A quick answer, and what is known of the groups in a better one."""
+def begun(program: Facilities, *, whole: bool = False) -> tuple[list[Pattern], Groups]:
+    """A quick answer, and what is known of the groups in a better one; with `whole` of those that hold whole
+    fragments."""
     answer = settle(program, greedy(program, Watch()))
     loose = fractional_bound(program, answer, Watch())
     goal = below(total_cost(answer), STEP)
     able = able_pairs(program, [loose], goal)
-    ascent = GroupAscent(program, able, loose, choices_of(program, answer), goal, STEP)
+    packings = {number: GroupPacking(program, number, 0) for number in range(len(program.groups))}
+    ascent = GroupAscent(
+        program,
+        able,
+        loose,
+        choices_of(program, answer),
+        goal,
+        STEP,
+        packings=packings if whole else None,
+    )
     ascent.run(Watch(), rounds=400)
     return answer, replace(ascent.known, choices=[])
 
 
-def dived(program: Facilities, *, seed: int, times: int) -> list[Pattern]:
-    answer, groups = begun(program)
-    dives = GroupDives(program, STEP, seed=seed)
+def dived(program: Facilities, *, seed: int, times: int, whole: bool = False) -> list[Pattern]:
+    answer, groups = begun(program, whole=whole)
+    dives = GroupDives(program, STEP, seed=seed, whole=whole)
     for _ in range(times):
         better = dives.improve(answer, groups, Watch())
         if better is None:
@@ -48,23 +58,25 @@ def dived(program: Facilities, *, seed: int, times: int) -> list[Pattern]:
     return answer
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("members", [1, 2])
-def test_dives_lead_down_to_the_optimum_and_no_further(members: int) -> None:
+def test_dives_lead_down_to_the_optimum_and_no_further(members: int, whole: bool) -> None:
     reached = 0
     for seed in range(20):
         program = in_a_row(seed, classes=6 // members, members=members, options=4)
-        answer, optimum = dived(program, seed=seed, times=12), best_one_stage(program)
+        answer, optimum = dived(program, seed=seed, times=12, whole=whole), best_one_stage(program)
         assert total_cost(answer) >= optimum - 1e-9
         reached += total_cost(answer) <= optimum + 1e-9
     # Some drawn decisions are wrong every time.
-    assert reached >= 19
+    assert reached >= (18 if whole else 19)
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("seed", range(10))
-def test_nor_where_who_is_in_time_follows_from_nothing(seed: int, members: int) -> None:
+def test_nor_where_who_is_in_time_follows_from_nothing(seed: int, members: int, whole: bool) -> None:
     program = random_program(seed, classes=6 // members, members=members, options=4)
-    assert total_cost(dived(program, seed=seed, times=4)) >= best_one_stage(program) - 1e-9
+    assert total_cost(dived(program, seed=seed, times=4, whole=whole)) >= best_one_stage(program) - 1e-9
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4, 6, 7, 8])
@@ -76,6 +88,20 @@ def test_dives_over_many_fragments_come_near_the_bound(seed: int) -> None:
     assert groups.bound.value * (1 - 1e-9) <= total_cost(answer) <= 1.03 * groups.bound.value
     again = dived(program, seed=seed, times=6)
     assert again == answer
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whole_fragments_are_dived_for_where_a_cut_one_leads_astray(seed: int) -> None:
+    """With loads of half an instance and more nearly everybody is cut among instances otherwise."""
+    drawn = in_a_row(seed, classes=24, members=1, options=6, groups=4)
+    rng = np.random.default_rng(seed)
+    largest = max(float(group.capacity.max()) for group in drawn.groups)
+    program = replace(drawn, load=rng.uniform(0.25, 0.6, len(drawn)) * largest)
+    first, groups = begun(program, whole=True)
+    answer = dived(program, seed=seed, times=6, whole=True)
+    assert groups.bound.value * (1 - 1e-9) <= total_cost(answer) <= total_cost(first)
+    assert total_cost(answer) <= total_cost(dived(program, seed=seed, times=6))
+    assert total_cost(answer) <= 1.03 * groups.bound.value
 
 
 def test_there_is_no_dive_without_time_and_none_below_the_bound() -> None:
