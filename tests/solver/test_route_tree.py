@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from solver.route_choice import Choice, all_paths, choose_paths, instances_for
 from solver.route_claims import Claims, claimed
 from solver.route_graph import RouteGraph
 from solver.route_repairs import Part, carried_by, price_of
-from solver.route_tree import RouteTree, named_sets
+from solver.route_tree import RouteTree, _Node, _Search, _Side, named_sets
 from solver.steps import round_up
 from tests.profiles import make_profile, make_workload
 from tests.solver.brute import best_plan
@@ -160,6 +162,47 @@ def test_a_tree_of_which_little_is_decided_is_given_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(solver.route_tree, "DECIDED", 1.0)
     tree = RouteTree(bound, seed=0)
     assert tree.decide(262.5, Watch(), time_limit_s=60) == Choice(paths=(), lower_bound=0.0)
+
+
+def test_so_is_one_of_which_nothing_is_decided_after_some_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = hard(0)
+    monkeypatch.setattr(solver.route_tree, "TRYING", 1.0)
+    monkeypatch.setattr(solver.route_tree, "TRIED", 3)
+    monkeypatch.setattr(solver.route_tree, "DECIDED", 1.0)
+    tree = RouteTree(bound, seed=0)
+    assert tree.decide(262.5, Watch(), time_limit_s=60) == Choice(paths=(), lower_bound=0.0)
+    assert tree.nodes == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_plan_on_one_side_ends_the_search_on_the_other(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is still looked at is told to stop, and no further side is begun."""
+    bound, known = hard(0), Choice(paths=((RoutePath(k=0, arcs=(0,)), 1.0),), lower_bound=0.0)
+    looked: list[str] = []
+
+    def look(_: RouteTree, side: _Side, search: _Search) -> Choice | None:
+        looked.append("with" if side.claims.used else "without")
+        if side.claims.used:
+            return known
+        until = time.monotonic() + 30.0
+        while not search.over and time.monotonic() < until:
+            time.sleep(0.01)
+        looked.append("stopped" if search.over else "late")
+        return None
+
+    monkeypatch.setattr(RouteTree, "_look", look)
+    # With one thread the last side is looked at first.
+    both = RouteTree._below
+
+    def reversed_sides(self: RouteTree, node: _Node, search: _Search) -> list[_Side] | Choice | None:
+        sides = both(self, node, search)
+        return sides[::-1] if threads == 1 and isinstance(sides, list) else sides
+
+    monkeypatch.setattr(RouteTree, "_below", reversed_sides)
+    assert RouteTree(bound, seed=0, threads=threads).decide(262.5, Watch(), time_limit_s=60) == known
+    assert sorted(looked) == (["with"] if threads == 1 else ["stopped", "with", "without"])
 
 
 def test_nothing_is_said_where_there_is_no_time_or_no_step() -> None:
