@@ -37,8 +37,9 @@ REPAIRS = 100
 # The parts for bounding and branching where plans are looked for on another core meanwhile, and for bounding
 # while the relaxation says less than is known already.
 BOUNDING_BESIDE, BRANCHING_BESIDE, BOUNDING_BEHIND = 0.85, 0.85, 0.2
-# How near the relaxation is to be known before branching: the last part takes long, and nodes bring it, too.
-NEAR = 2e-2
+# How near the relaxation is to be known before branching, or in this part of the time, as precisely as it can
+# be: the last part may take long, and nodes bring it, too.
+NEAR, NEARER = 2e-2, 0.1
 # Classes up to which instances are counted and paths chosen among; of more than that there are too many.
 MOST_CHOOSING = 60
 # Where goals are divided with success, or not yet for long, the companion rests when it has found nothing for
@@ -127,7 +128,12 @@ class RouteTurns:
                     break
                 before = watch.lower_bound
                 first = turn == 0 and self._few
-                self._bound(near=NEAR if first else PRECISELY)
+                if first:
+                    nearer_s = watch.elapsed_s + NEARER * watch.remaining_s
+                    self._bound(near=NEAR)
+                    self._bound(near=PRECISELY, most_s=nearer_s - watch.elapsed_s)
+                else:
+                    self._bound(near=PRECISELY)
                 if not watch.over and self._few:
                     self._step_up("counting instances", self.counts.decide, COUNTING)
                 if not watch.over and first:
@@ -214,14 +220,16 @@ class RouteTurns:
             )
         )
 
-    def _bound(self, near: float) -> None:
+    def _bound(self, near: float, most_s: float = math.inf) -> None:
         watch, bound = self.watch, self.bound
+        if watch.over or most_s <= 0:
+            return
         if bound.done and round_up(bound.relaxed, bound.step) <= watch.lower_bound:
             return  # more is known by branching than the relaxation can say
         part = BOUNDING if self._companion is None else BOUNDING_BESIDE
         if not self._few and round_up(bound.value, bound.step) < watch.lower_bound:
             part = BOUNDING_BEHIND
-        self._bounding = self.watch_for(part * watch.remaining_s)
+        self._bounding = self.watch_for(min(most_s, part * watch.remaining_s))
         self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
         bound.run(self._bounding, near=near)
         watch.update(lower_bound=self._bounding.lower_bound)

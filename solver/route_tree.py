@@ -42,8 +42,10 @@ NEAR, ROUNDS, PATHS = 7e-3, 20, 40
 # cut point or from one to the end. (At 1 and 1.5 there were fewer nodes than at 0.6; for prices it mattered
 # little.)
 BETWEEN, CHEAP = 1.25, 0.3
-# The part of the time, and the sides looked at, after which so much of the tree is to be decided.
-TRYING, TRIED, DECIDED = 0.65, 12, 0.1
+# The part of the time after which so much of the tree is to be decided, and after which less of it where so
+# many sides were looked at by then.
+TRYING, DECIDED = 0.65, 0.3
+TRYING_MANY, DECIDED_MANY, MANY = 0.4, 0.1, 12
 NOTHING = Choice(paths=(), lower_bound=0.0)
 # A set of arcs by name: those onto a cut point, from one to the end, or from one to another up to a price.
 Name = tuple[str, int, int, float]
@@ -134,7 +136,7 @@ class RouteTree:
         search = _Search(goal=goal, watch=watch, until_s=until_s)
         outcome = self._below(root, search)
         if isinstance(outcome, list):
-            outcome = self._depth_first(outcome, search, watch.elapsed_s + TRYING * search.rest_s)
+            outcome = self._depth_first(outcome, search)
         if isinstance(outcome, Choice):
             return outcome
         if outcome is None:
@@ -142,17 +144,19 @@ class RouteTree:
         self.divided += 1
         return Choice(paths=(), lower_bound=np.inf)
 
-    def _depth_first(self, sides: list[_Side], search: _Search, tried_s: float) -> _Outcome:
+    def _depth_first(self, sides: list[_Side], search: _Search) -> _Outcome:
         """No sides where all are ruled out; what was divided last is looked at first."""
         # Nearly all of it is machine code, which runs without the interpreter's lock.
         with ThreadPoolExecutor(self.threads) as pool:
             running: dict[Future[_Outcome], _Side] = {}
-            looked = 0
+            looked, all_s = 0, search.rest_s
             try:
                 while sides or running:
                     decided = 1 - math.fsum(side.part for side in (*sides, *running.values()))
-                    tried = looked >= TRIED or search.watch.elapsed_s > tried_s
-                    if search.over or (tried and decided < DECIDED):
+                    tried_s = all_s - search.rest_s
+                    hopeless = tried_s > TRYING * all_s and decided < DECIDED
+                    many = looked >= MANY and tried_s > TRYING_MANY * all_s
+                    if search.over or hopeless or (many and decided < DECIDED_MANY):
                         return None
                     while sides and len(running) < self.threads:
                         side = sides.pop()

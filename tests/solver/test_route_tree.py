@@ -167,8 +167,9 @@ def test_a_tree_of_which_little_is_decided_is_given_up(monkeypatch: pytest.Monke
 def test_so_is_one_of_which_nothing_is_decided_after_some_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     bound = hard(0)
     monkeypatch.setattr(solver.route_tree, "TRYING", 1.0)
-    monkeypatch.setattr(solver.route_tree, "TRIED", 3)
-    monkeypatch.setattr(solver.route_tree, "DECIDED", 1.0)
+    monkeypatch.setattr(solver.route_tree, "TRYING_MANY", 0.0)
+    monkeypatch.setattr(solver.route_tree, "MANY", 3)
+    monkeypatch.setattr(solver.route_tree, "DECIDED_MANY", 1.0)
     tree = RouteTree(bound, seed=0)
     assert tree.decide(262.5, Watch(), time_limit_s=60) == Choice(paths=(), lower_bound=0.0)
     assert tree.nodes == 3
