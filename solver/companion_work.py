@@ -113,8 +113,8 @@ class Work:
             self._bound = known.bound
         self._groups = known.groups or self._groups
         if known.whole is not None:
-            self._new |= self._whole is None
-            self._whole = known.whole
+            first, self._whole = self._whole is None, known.whole
+            self._new |= first
         self._root = known.root or self._root
         self._to_decide = self._can_decide and (self._to_decide or known.decide)
 
