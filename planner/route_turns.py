@@ -248,7 +248,7 @@ class RouteTurns:
     def _step_up(self, phase: str, decide: Decide, part: float) -> None:
         """One step of the price after the other, from the bound on: is there such a plan?
 
-        Every step takes longer than the one before, so that none is begun for which there is less time.
+        Mostly a step takes longer than the one before: none is begun for which there is less time than that.
         """
         watch, step = self.watch, self.bound.step
         until_s, took_s = watch.elapsed_s + part * watch.remaining_s, 0.0

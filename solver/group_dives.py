@@ -62,7 +62,9 @@ class GroupDives:
         # Who is whole needs no more room than there is.
         self._swells = SWELLS[:1] if whole else SWELLS
         self._rng = np.random.default_rng(seed)
-        self._packings = [GroupPacking(program, number, seed) for number in range(len(program.groups))]
+        self._packings = {
+            number: GroupPacking(program, number, seed) for number in range(len(program.groups))
+        }
         # By swell, the relaxation that dives begin with, and what for.
         self._begun: dict[float, tuple[_For, GroupAscent]] = {}
         self._choices: list[tuple[int, Choice]] = []
@@ -123,7 +125,7 @@ class GroupDives:
             self.step,
             lonely=places.lonely,
             stride=stride,
-            packings=dict(enumerate(self._packings)) if self.whole else None,
+            packings=self._packings if self.whole else None,
         )
         ascent.run(watch, rounds=WHOLE_ROUNDS if self.whole else ROUNDS)
         if not ascent.done:

@@ -89,8 +89,8 @@ class _Side:
         return 0.5 ** (len(self.above.asked) + 1)
 
 
-# What a node comes to: its sides (none where it is ruled out), a plan, or None where nothing is left to ask.
-_Outcome = list[_Side] | Choice | None
+# What a node comes to: its sides (none where it is ruled out), a plan, or `NOTHING` where it is not decided.
+_Outcome = list[_Side] | Choice
 
 
 @dataclass(kw_only=True, eq=False)
@@ -139,8 +139,6 @@ class RouteTree:
             outcome = self._depth_first(outcome, search)
         if isinstance(outcome, Choice):
             return outcome
-        if outcome is None:
-            return NOTHING
         self.divided += 1
         return Choice(paths=(), lower_bound=np.inf)
 
@@ -157,7 +155,7 @@ class RouteTree:
                     hopeless = tried_s > TRYING * all_s and decided < DECIDED
                     many = looked >= MANY and tried_s > TRYING_MANY * all_s
                     if search.over or hopeless or (many and decided < DECIDED_MANY):
-                        return None
+                        return NOTHING
                     while sides and len(running) < self.threads:
                         side = sides.pop()
                         running[pool.submit(self._look, side, search)] = side
@@ -165,7 +163,7 @@ class RouteTree:
                         del running[done]
                         looked += 1
                         outcome = done.result()
-                        if not isinstance(outcome, list):
+                        if isinstance(outcome, Choice):
                             return outcome
                         sides += outcome
             finally:
@@ -176,7 +174,7 @@ class RouteTree:
         """What a side comes to."""
         node = self._looked_at(side, search)
         if node is None:
-            return None
+            return NOTHING
         return [] if _above(node.bound, search.goal) else self._below(node, search)
 
     def _below(self, node: _Node, search: _Search) -> _Outcome:
@@ -189,7 +187,7 @@ class RouteTree:
             if choice.lower_bound > search.goal:
                 return []
         if not sets:
-            return None
+            return NOTHING
         _, name, arcs = sets[0]
         used, left = node.claims.used, node.arcs
         both = Claims(arcs=left, used=(*used, arcs)), Claims(arcs=np.setdiff1d(left, arcs), used=used)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,23 +14,33 @@ from solver.route_choice import Choice
 STEP = 5.0
 
 
+class Clock(Watch):
+    """A watch whose time passes when it is told so."""
+
+    now_s = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.now_s
+
+
 def stepping(took_s: list[float], part: float) -> list[float]:
     """The goals asked for from a bound of 100 on, of which each takes so long and is ruled out, within a part
-    of a second."""
+    of 100 s."""
     turns: Any = object.__new__(RouteTurns)
-    turns.watch, turns.bound = Watch(time_limit_s=1.0), SimpleNamespace(step=STEP, value=100.0)
-    turns.watch.update(objective=500.0, lower_bound=100.0)
-    turns._decided = set()
+    watch = turns.watch = Clock(time_limit_s=100.0)
+    turns.bound, turns._decided = SimpleNamespace(step=STEP, value=100.0), set()
+    watch.update(objective=500.0, lower_bound=100.0)
     goals: list[float] = []
 
     def learn(_: Choice, goal: float) -> bool:
-        turns.watch.update(lower_bound=goal + STEP / 2)
+        watch.update(lower_bound=goal + STEP / 2)
         return True
 
     def decide(goal: float, _: Watch, *, time_limit_s: float) -> Choice:
-        assert 0 < time_limit_s <= part
+        assert time_limit_s == pytest.approx(100 * part - watch.now_s)
+        watch.now_s += took_s[len(goals)]
         goals.append(goal)
-        time.sleep(took_s[len(goals) - 1])
         return Choice(paths=(), lower_bound=float("inf"))
 
     turns._learn = learn
@@ -43,9 +52,9 @@ def stepping(took_s: list[float], part: float) -> list[float]:
     ("took_s", "part", "goals"),
     [
         # After the second there is less time left than it took.
-        ([0.01, 0.55, 0.01], 1.0, [102.5, 107.5]),
-        # Then none at all.
-        ([0.01, 0.06, 0.3], 0.2, [102.5, 107.5, 112.5]),
+        ([1.0, 55.0, 1.0], 1.0, [102.5, 107.5]),
+        # There was enough for a third, and then none at all.
+        ([1.0, 6.0, 13.0], 0.2, [102.5, 107.5, 112.5]),
     ],
 )
 def test_no_step_is_begun_for_which_there_is_less_time_than_the_last_one_took(

@@ -183,7 +183,7 @@ def test_a_plan_on_one_side_ends_the_search_on_the_other(
     bound, known = hard(0), Choice(paths=((RoutePath(k=0, arcs=(0,)), 1.0),), lower_bound=0.0)
     looked: list[str] = []
 
-    def look(_: RouteTree, side: _Side, search: _Search) -> Choice | None:
+    def look(_: RouteTree, side: _Side, search: _Search) -> Choice:
         looked.append("with" if side.claims.used else "without")
         if side.claims.used:
             return known
@@ -191,13 +191,13 @@ def test_a_plan_on_one_side_ends_the_search_on_the_other(
         while not search.over and time.monotonic() < until:
             time.sleep(0.01)
         looked.append("stopped" if search.over else "late")
-        return None
+        return Choice(paths=(), lower_bound=0.0)
 
     monkeypatch.setattr(RouteTree, "_look", look)
     # With one thread the last side is looked at first.
     both = RouteTree._below
 
-    def reversed_sides(self: RouteTree, node: _Node, search: _Search) -> list[_Side] | Choice | None:
+    def reversed_sides(self: RouteTree, node: _Node, search: _Search) -> list[_Side] | Choice:
         sides = both(self, node, search)
         return sides[::-1] if threads == 1 and isinstance(sides, list) else sides
 
