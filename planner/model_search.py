@@ -33,8 +33,9 @@ from solver.route_bound import RouteBound
 from solver.steps import round_up
 
 # The part of a model's time for 5.2, the same for both strategies, so that `optimal` has its answer too; what
-# is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper.
-ONE_STAGE, ONE_STAGE_BEHIND = 0.85, 0.3
+# is left is for 5.3. `optimal` gives it up after a smaller part where the plan at hand is still cheaper, but
+# leaves it so many seconds, up to a larger part: with 200 phones and heavy loads it is ahead after some 5.
+ONE_STAGE, ONE_STAGE_BEHIND, ONE_STAGE_SHORT, ONE_STAGE_S = 0.85, 0.3, 0.75, 8.0
 # The part of a model's time in which other routes are tried at first, at most so many seconds a class: 5.2 is
 # given up the sooner the cheaper the plan at hand is.
 OTHER_ROUTES, OTHER_ROUTES_S = 0.02, 0.005
@@ -125,8 +126,10 @@ class ModelSearch:
         def pointless() -> bool:
             return watch.lower_bound >= enough * (1 - 1e-9)
 
+        patience_s = max(ONE_STAGE_BEHIND * time_s, min(ONE_STAGE_SHORT * time_s, ONE_STAGE_S))
+
         def behind() -> bool:
-            return watch.elapsed_s > ONE_STAGE_BEHIND * time_s and watch.objective > enough * (1 + 1e-9)
+            return watch.elapsed_s > patience_s and watch.objective > enough * (1 + 1e-9)
 
         stopping = replace(settings, should_stop=lambda: settings.stopped or pointless() or behind())
         watch = _watch(stopping, ONE_STAGE * time_s, report)

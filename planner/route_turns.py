@@ -131,7 +131,8 @@ class RouteTurns:
                 if first:
                     nearer_s = watch.elapsed_s + NEARER * watch.remaining_s
                     self._bound(near=NEAR)
-                    self._bound(near=PRECISELY, most_s=nearer_s - watch.elapsed_s)
+                    # Beyond what the bound gains by it: the nearer, the fewer stages are left.
+                    self._bound(near=PRECISELY, rounding=False, most_s=nearer_s - watch.elapsed_s)
                 else:
                     self._bound(near=PRECISELY)
                 if not watch.over and self._few:
@@ -220,18 +221,18 @@ class RouteTurns:
             )
         )
 
-    def _bound(self, near: float, most_s: float = math.inf) -> None:
+    def _bound(self, near: float, rounding: bool = True, most_s: float = math.inf) -> None:
         watch, bound = self.watch, self.bound
         if watch.over or most_s <= 0:
             return
-        if bound.done and round_up(bound.relaxed, bound.step) <= watch.lower_bound:
+        if rounding and bound.done and round_up(bound.relaxed, bound.step) <= watch.lower_bound:
             return  # more is known by branching than the relaxation can say
         part = BOUNDING if self._companion is None else BOUNDING_BESIDE
         if not self._few and round_up(bound.value, bound.step) < watch.lower_bound:
             part = BOUNDING_BEHIND
         self._bounding = self.watch_for(min(most_s, part * watch.remaining_s))
         self._bounding.update(objective=watch.objective, lower_bound=watch.lower_bound)
-        bound.run(self._bounding, near=near)
+        bound.run(self._bounding, near=near, rounding=rounding)
         watch.update(lower_bound=self._bounding.lower_bound)
         self._bounding = None
         self.repairs.arcs, self.repairs.use = bound.alive, bound.use

@@ -1,7 +1,9 @@
 """A process beside a search for 5.3 (`solver.beside`): it looks for better plans while the search proves.
 
 It tries other routes (`solver.recreation`) and solves parts of the plan again (`solver.route_repairs`), by
-turns, longer ones of what has saved more so far; once the relaxation is known it also chooses among all paths
+turns, longer ones of what has saved more so far. First of all a few searches begin from no plan, each with
+draws of its own: where prices are coarse they end at different ones, most of them within a second, and none
+leaves where it ended for long. Once the relaxation is known it also chooses among all paths
 over the stages that it uses most. Where that does not help any more it begins afresh, from no plan at all,
 for a moment: with heavy loads, parts of one plan solved again lead further than those of another. The search
 tells it the relaxation's prices as they become better, and of cheaper plans, and it tells every cheaper plan
@@ -37,6 +39,8 @@ LEAST_OTHER, MOST_OTHER = 0.4, 0.85
 RESTING_S = 0.05
 # With so many classes at most it begins afresh now and then: other routes for so long, then parts again.
 MOST_AFRESH, OTHER_ROUTES_S, PARTS, PARTS_S = 100, 1.0, 1_000, 3.0
+# And so many searches from no plan come first, each for so long.
+STARTS, START_S = 12, 0.35
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +104,7 @@ class RouteWork:
         chosen, chosen_last, turn_s, times = False, False, SHORTEST_S, 0
         # What other routes, and parts solved again, have saved.
         by_routes = by_parts = 0.0
+        self.start(recreation, watch)
         while watch.limit is None:
             if self._resting:
                 time.sleep(RESTING_S)
@@ -133,6 +138,17 @@ class RouteWork:
             if recreation.price >= before and len(task.graph.load) <= MOST_AFRESH:
                 times += 1
                 recreation.take(self._afresh(known, task.seed + times * SEEDS, watch))
+
+    def start(self, recreation: Recreation, watch: Watch) -> None:
+        """The best of a few searches from no plan; nothing where each would take long."""
+        task = self._task
+        for number in range(STARTS if len(task.graph.load) <= MOST_AFRESH else 0):
+            if watch.limit is not None or self._resting:
+                return
+            search = Recreation(task.graph, task.step, (), task.seed + 1 + number)
+            search.improve(watch, START_S)
+            if search.plan and recreation.take(search.plan):
+                self._keep(recreation.plan)
 
     def _afresh(self, known: RouteKnown, seed: int, watch: Watch) -> list[Part]:
         """A plan that has nothing to do with those before."""

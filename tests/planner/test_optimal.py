@@ -11,7 +11,7 @@ import pytest
 from planner import laws, optimal
 from planner.graft import _Garden
 from planner.gslice import gslice_plus
-from planner.model_search import ModelSearch
+from planner.model_search import ONE_STAGE, ONE_STAGE_BEHIND, ONE_STAGE_SHORT, ModelSearch
 from planner.plan import Plan
 from planner.planning import make_plan, prepare
 from planner.problem import PlanSettings, Progress
@@ -19,6 +19,8 @@ from planner.profile import Profile
 from planner.programs import model_part
 from planner.scoreboard import Scoreboard, ignore
 from planner.workload import Fragment, Workload
+from solver.facilities import Facilities
+from solver.one_stage import OneStageAnswer, solve_one_stage
 from solver.outcome import Limit, Status, Watch, outcome_of
 from tests.profiles import make_coarse_profile, make_profile, make_workload
 from tests.solver.brute import best_plan
@@ -188,6 +190,31 @@ def test_a_model_searched_again_knows_what_was_proven_and_found() -> None:
     board.settle(model, worse)
     assert board.outcomes[model].status is Status.OPTIMAL
     assert board.outcomes[model].objective == after.objective
+
+
+def test_5_2_is_left_some_seconds_though_the_plan_at_hand_is_cheaper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With heavy loads it is ahead after a few: given up sooner, `optimal` ended above `optimal-one`."""
+    time_s, ended_s = 1.2, []
+
+    def never_ahead(facilities: Facilities, *, watch: Watch, **rest: Any) -> OneStageAnswer:
+        while not watch.over:
+            time.sleep(0.01)
+        ended_s.append(watch.elapsed_s)
+        return solve_one_stage(facilities, watch=watch, **rest)
+
+    monkeypatch.setattr("planner.model_search.solve_one_stage", never_ahead)
+    profiles = [make_profile(layers=6, shares=(25, 50, 100))]
+    problem, *_ = prepare(make_workload(profiles, fragments=6), profiles, PlanSettings())
+    board = Scoreboard(problem)
+    ((model, numbers),) = problem.by_model().items()
+    board.keep(model, gslice_plus(problem, PlanSettings(), ignore))
+    settings = PlanSettings(threads=1)
+    ModelSearch(model_part(problem, model, numbers), settings, board, any_number=True).go_on(time_s)
+    assert ended_s[0] >= ONE_STAGE_SHORT * time_s
+    # Where there is much time it is a smaller part of it.
+    assert ONE_STAGE_BEHIND < ONE_STAGE_SHORT < ONE_STAGE
 
 
 def test_what_a_search_knows_that_is_left_behind_counts_beside_what_an_earlier_one_did() -> None:

@@ -61,3 +61,25 @@ def test_no_step_is_begun_for_which_there_is_less_time_than_the_last_one_took(
     took_s: list[float], part: float, goals: list[float]
 ) -> None:
     assert stepping(took_s, part) == goals
+
+
+@pytest.mark.parametrize(("rounding", "ran"), [(True, []), (False, [(1e-4, False)])])
+def test_a_relaxation_is_made_precise_even_where_that_cannot_raise_the_bound(
+    rounding: bool, ran: list[tuple[float, bool]]
+) -> None:
+    """The nearer it is, the fewer stages are left to count or to divide."""
+    turns: Any = object.__new__(RouteTurns)
+    watch = turns.watch = Clock(time_limit_s=100.0)
+    watch.update(objective=110.0, lower_bound=105.0)
+    asked: list[tuple[float, bool]] = []
+
+    def run(_: Watch, *, near: float, rounding: bool) -> None:
+        asked.append((near, rounding))
+
+    turns.bound = SimpleNamespace(
+        step=STEP, value=103.0, relaxed=104.0, done=True, run=run, alive=None, use=None
+    )
+    turns.watch_for, turns.repairs = (lambda _: Watch()), SimpleNamespace()
+    turns._companion, turns._few = None, True
+    turns._bound(near=1e-4, rounding=rounding)
+    assert asked == ran

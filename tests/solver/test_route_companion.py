@@ -17,6 +17,7 @@ from planner.laws import verify
 from planner.planning import make_plan
 from planner.problem import PlanSettings
 from solver.outcome import Watch
+from solver.recreation import Recreation
 from solver.route_bound import RouteBound
 from solver.route_companion import RouteCompanion, RouteKnown, RouteTask
 from solver.route_repairs import price_of
@@ -83,6 +84,29 @@ def test_it_rests_when_told_to_and_goes_on_afterwards() -> None:
         time.sleep(0.05)
     assert min(sent) == pytest.approx(best)
     work.hear(replace(known, rest=True))
+
+
+@pytest.mark.parametrize(
+    ("most", "rest", "helps"), [(100, False, True), (3, False, False), (100, True, False)]
+)
+def test_it_begins_with_searches_from_no_plan_where_each_is_quick(
+    most: int, rest: bool, helps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("solver.route_companion.MOST_AFRESH", most)
+    _, _, graph, _ = case(0)
+    plan = tuple(alone(graph))
+    task = RouteTask(graph=graph, plan=plan, condensed=np.arange(len(graph.load)), step=10.0, seed=0)
+    sent: list[float] = []
+    work = task.begin(lambda found: sent.append(price_of(graph, found)))
+    known = RouteKnown(
+        plan=plan, arcs=graph.everything, use=np.zeros(0), prices=np.zeros(0, np.float32), rest=rest
+    )
+    work.hear(known)
+    search = Recreation(graph, 10.0, plan, 0)
+    work.start(search, Watch())
+    assert bool(sent) == helps == (search.price < price_of(graph, plan))
+    assert sent == sorted(sent, reverse=True)
+    assert search.price == min([*sent, price_of(graph, plan)])
 
 
 @pytest.mark.parametrize("killed", [False, True])
