@@ -1,11 +1,13 @@
 """What exact planning costs and proves: strategies × fragments × profiles, and gap over time.
 
-    python -m benchmarks.solver [--kinds fine,coarse] [--sizes 5,20,50,200] [--limit 30] [--rates 1,30]
-                                [--strategies gslice,graft,optimal-one,optimal] [--random 20]
+    python -m benchmarks.solver [--kinds fine,coarse-heavy] [--sizes 5,20,50,200] [--seeds 0,1,2] [--limit 30]
+                                [--rates 1,30] [--strategies gslice,graft,optimal-one,optimal] [--random 20]
                                 [--plot FILE.svg]
 
-One model a workload. `--random 20` is the twenty profiles of `benchmarks.solver_one_stage`, budgets and loads
-drawn with them, in place of the kinds. `share` and `bound` are the plan's (the bound holds for every
+One model a workload, for every seed its fragments are drawn anew. Kinds are those of
+`benchmarks.planner_kinds`, at 1 to 30 requests a second where --rates says nothing else, and other cases of
+`benchmarks.solver_one_stage`; `--random 20` is its twenty profiles, budgets and loads drawn with them, in
+their place. `share` and `bound` are the plan's (the bound holds for every
 valid plan), `gap` what lies between them; `one stage` is what was proven of the program with one shared stage
 a route (design section 5.2): objective, bound and gap. `seconds` is wall clock, and `processor` what this
 process and those beside it got of the machine in that time, all threads together. With --plot, the gap
@@ -15,18 +17,30 @@ of `optimal` over time for every case goes into a picture.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import time
 from pathlib import Path
 
 from benchmarks.planner_kinds import all_kinds
-from benchmarks.solver_one_stage import Case, random_case
+from benchmarks.solver_one_stage import Case, cases, random_case
 from planner.planning import make_plan
 from planner.problem import PlanSettings, Progress
 from tests.profiles import make_workload
 
-COLUMNS = ("profile", "fragments", "strategy", "share", "bound", "gap", "one stage", "seconds", "processor")
+COLUMNS = (
+    "profile",
+    "fragments",
+    "seed",
+    "strategy",
+    "share",
+    "bound",
+    "gap",
+    "one stage",
+    "seconds",
+    "processor",
+)
 
 
 def _processor_s() -> float:
@@ -43,46 +57,51 @@ def main() -> None:
     parser.add_argument("--sizes", default="5,20,50,200")
     parser.add_argument("--strategies", default="gslice,graft,optimal-one,optimal")
     parser.add_argument("--limit", type=float, default=30.0, help="seconds a strategy may search")
-    parser.add_argument("--rates", default="1,30", help="requests a second of a phone, from and to")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rates", help="requests a second of a phone, from and to, in place of the case's")
+    parser.add_argument("--seeds", default="0", help="draws of fragments (of a random profile 0 is its own)")
     parser.add_argument("--plot", type=Path, help="a picture (SVG) of the gap of `optimal` over time")
     options = parser.parse_args()
-    low, high = (float(end) for end in options.rates.split(","))
+    rates = tuple(float(end) for end in options.rates.split(",")) if options.rates else None
     curves: dict[str, list[tuple[float, float]]] = {}
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    known = cases() | {kind: Case(profile=profile) for kind, profile in all_kinds().items()}
     chosen = {f"random-{number}": random_case(number) for number in range(options.random)} or {
-        kind: Case(profile=all_kinds()[kind], drawn={"rates": (low, high), "seed": options.seed})
-        for kind in options.kinds.split(",")
+        kind: known[kind] for kind in options.kinds.split(",")
     }
-    for kind, case in chosen.items():
-        profile = case.profile
-        for size in (int(size) for size in options.sizes.split(",")):
-            workload = make_workload([profile], fragments=size, **case.drawn)
-            for strategy in options.strategies.split(","):
-                seen: list[Progress] = []
-                started, began = time.perf_counter(), _processor_s()
-                plan = make_plan(
-                    workload,
-                    [profile],
-                    strategy=strategy,
-                    settings=PlanSettings(time_limit_s=options.limit),
-                    progress=seen.append,
-                )
-                seconds = time.perf_counter() - started
-                proof = plan.provenance.settings.get("proof")
-                one = "" if proof is None else _proof(proof)
-                cells = (kind, size, strategy, f"{plan.objective.share:g}", f"{plan.lower_bound:g}")
-                row = (
-                    *cells,
-                    f"{plan.gap:.1%}",
-                    one,
-                    f"{seconds:.1f}",
-                    f"{_processor_s() - began:.1f}",
-                )
-                print(f"| {' | '.join(str(cell) for cell in row)} |", flush=True)
-                if strategy == "optimal":
-                    points = [(point.t_s, point.gap) for point in seen if point.gap is not None]
-                    curves[f"{kind}, {size}"] = [*points, (seconds, plan.gap)]
+    numbers = [[int(number) for number in text.split(",")] for text in (options.sizes, options.seeds)]
+    for (kind, case), size, seed in itertools.product(chosen.items(), *numbers):
+        profile, drawn = case.profile, {"seed": seed, **case.drawn}
+        if rates:
+            drawn["rates"] = rates
+        if seed:
+            drawn["seed"] = seed
+        workload = make_workload([profile], fragments=size, **drawn)
+        for strategy in options.strategies.split(","):
+            seen: list[Progress] = []
+            started, began = time.perf_counter(), _processor_s()
+            plan = make_plan(
+                workload,
+                [profile],
+                strategy=strategy,
+                settings=PlanSettings(time_limit_s=options.limit),
+                progress=seen.append,
+            )
+            seconds = time.perf_counter() - started
+            proof = plan.provenance.settings.get("proof")
+            one = "" if proof is None else _proof(proof)
+            cells = (kind, size, seed, strategy, f"{plan.objective.share:g}", f"{plan.lower_bound:g}")
+            row = (
+                *cells,
+                f"{plan.gap:.1%}",
+                one,
+                f"{seconds:.1f}",
+                f"{_processor_s() - began:.1f}",
+            )
+            print(f"| {' | '.join(str(cell) for cell in row)} |", flush=True)
+            if strategy == "optimal":
+                points = [(point.t_s, point.gap) for point in seen if point.gap is not None]
+                name = f"{kind}, {size}, {seed}" if len(numbers[1]) > 1 else f"{kind}, {size}"
+                curves[name] = [*points, (seconds, plan.gap)]
     if options.plot is not None:
         options.plot.write_text(picture(curves, options.limit))
 
