@@ -36,7 +36,7 @@ from solver.steps import common_step, round_up
 # proven in a moment; then those that are not, and once more with what is left then. Who is done early leaves
 # the time to the others. With less than this for each nothing is tried first, with less in all nothing again.
 FIRST, LEAST_S = 0.1, 0.5
-# The part of the whole time that `graft` may take before; it seldom takes half of that.
+# The part of the whole time that `graft` may take before: less, unless loads are heavy or the limit is short.
 GRAFT = 0.2
 # A model with more classes than this is planned as a fluid, and `graft` is asked only where the time left is
 # this many seconds a class (it takes 0.8 ms of one core for each of 10,000: benchmarks/planner_scale.py).
