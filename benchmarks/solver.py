@@ -63,11 +63,13 @@ def main() -> None:
     options = parser.parse_args()
     rates = tuple(float(end) for end in options.rates.split(",")) if options.rates else None
     curves: dict[str, list[tuple[float, float]]] = {}
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     known = cases() | {kind: Case(profile=profile) for kind, profile in all_kinds().items()}
+    if unknown := set(options.kinds.split(",")) - set(known):
+        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     chosen = {f"random-{number}": random_case(number) for number in range(options.random)} or {
         kind: known[kind] for kind in options.kinds.split(",")
     }
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     numbers = [[int(number) for number in text.split(",")] for text in (options.sizes, options.seeds)]
     for (kind, case), size, seed in itertools.product(chosen.items(), *numbers):
         profile, drawn = case.profile, {"seed": seed, **case.drawn}
