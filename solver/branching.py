@@ -30,8 +30,9 @@ WHOLE = 1e-5
 CANDIDATES = 6
 # How near a node's bound has to come to a relaxation that is not above the goal, as a part of the price step.
 NEAR = 0.02
-# Subset rows added at a time, how often at a node, and how much they have to bring, in parts of NEAR.
-MORE_ROWS, ROW_ROUNDS, LEAST_RISE = 40, 12, 0.5
+# Subset rows added at a time, how often at the first node and at others, and how much they have to bring, in
+# parts of NEAR; and it must not take this often as much to the goal.
+MORE_ROWS, ROW_ROUNDS, NODE_ROUNDS, LEAST_RISE, FAR = 60, 30, 8, 0.2, 200
 # Used at least this much, a pattern is taken whole when a relaxation is rounded; otherwise the one used most,
 # by a number drawn between these. Rounds of new patterns after each step.
 NEARLY_WHOLE, ALIKE, ROUNDED_ROUNDS = 0.95, (0.7, 1.0), 8
@@ -73,6 +74,7 @@ class Tree(DepthFirst[Node]):
         step: float,
         *,
         with_rows: bool = False,
+        larger_rows: bool = True,
         guess: Node | None = None,
     ) -> None:
         self.program, self.goal = program, goal
@@ -82,7 +84,9 @@ class Tree(DepthFirst[Node]):
         # Good prices, perhaps, but nothing is proven by them here.
         begin = self.root if guess is None else replace(guess, bound=bound.value)
         super().__init__(begin)
-        self.with_rows = with_rows
+        # Whether there may be more rows, and of more than three classes; and whether there are.
+        self.with_rows = self._may_grow = with_rows
+        self._may_be_larger, self._larger = larger_rows, False
         members = program.members
         self._rows: dict[Row, tuple[float, float]] = {
             row: (-math.inf, row.limit(members)) for row in begin.duals if isinstance(row, SubsetRow)
@@ -154,19 +158,22 @@ class Tree(DepthFirst[Node]):
         ascent = self._ascent
         self._enter(node.limits, node.bound, node.worth, node.duals)
         used = ascent.run_to(self.goal, self._near, watch)
-        for _ in range(ROW_ROUNDS):
-            if used is None or ascent.too_many or not self.with_rows:
+        rows = self._rows
+        for _ in range(NODE_ROUNDS if node.limits else ROW_ROUNDS):
+            if used is None or ascent.too_many or not self._may_grow:
                 break
-            before = ascent.value
-            if not self._add_rows(used):
-                break
-            self._enter(node.limits, ascent.value, ascent.worth, ascent.duals)
-            used = ascent.run_to(self.goal, self._near, watch)
-            if ascent.value < before + LEAST_RISE * self._near:
-                break
+            before, rows = ascent.value, self._rows
+            if self._add_rows(used):
+                self._enter(node.limits, ascent.value, ascent.worth, ascent.duals)
+                used = ascent.run_to(self.goal, self._near, watch)
+            if ascent.value < before + max(LEAST_RISE * self._near, (self.goal - before) / FAR):
+                if self._larger or not self._may_be_larger:
+                    break
+                self._larger = True
         if used is not None and ascent.too_many and self.with_rows:
-            # Patterns hold so many fragments that those that pay cannot all be written down.
-            self.with_rows, self._rows = False, {}
+            # Patterns hold so many fragments that those that pay cannot all be written down with these rows.
+            self._rows = rows if rows is not self._rows else {}
+            self.with_rows, self._may_grow, ascent.too_many = bool(self._rows), False, False
             self._enter(node.limits, node.bound, node.worth, node.duals)
             used = ascent.run_to(self.goal, self._near, watch)
         if not node.limits and ascent.value > self.root.bound:
@@ -177,8 +184,9 @@ class Tree(DepthFirst[Node]):
         """Take in the rows that a relaxation breaks most; False where it breaks none."""
         members, among = self.program.members, np.flatnonzero(used > WHOLE)
         held = [self._ascent.patterns[number].classes for number in among.tolist()]
-        broken = broken_rows(held, used[among].tolist(), members, self._rows, MORE_ROWS)
-        self._rows |= {row: (-math.inf, row.limit(members)) for row in broken}
+        seed = len(self._rows) if self._larger else None
+        broken = broken_rows(held, used[among].tolist(), members, self._rows, MORE_ROWS, seed)
+        self._rows = self._rows | {row: (-math.inf, row.limit(members)) for row in broken}
         return bool(broken)
 
     def _node(self, limits: Limits) -> Node:

@@ -92,6 +92,7 @@ def main() -> None:
     from solver.route_bound import RouteBound, RoutePath
     from solver.route_graph import route_graph
     from solver.routes import Network
+    from solver.subset_rows import broken_rows
 
     with suppress(OSError):
         forget_others()
@@ -105,6 +106,7 @@ def main() -> None:
     labels.best_whole(2 * one, 0.0, earned, 1.0, begin=1.0, grow=1.0, work=10)
     what_can_matter(program, [Bound(value=0.0, worth=one)], 1.0)
     patterns_within(program, one, 1.0, 10)
+    broken_rows([[0, 1], [1, 2], [0, 2]], [0.5, 0.5, 0.5], np.ones(5, dtype=np.intp), [], 1, seed=0)
     ascent = PackedAscent(program, Bound(value=0.0, worth=one), [], 1.0)
     ascent.run(Watch(), rounds=2)
     two = Facilities(load=np.ones(2), members=np.ones(2, dtype=np.intp), alone=np.ones(2), groups=())

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import highspy
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from solver.highs import quiet
+from solver.highs import add_columns, quiet
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +72,12 @@ class Covering:
             )
         self._numbers.append(self._highs.getNumCol())
         self._highs.addCol(cost, 0.0, highspy.kHighsInf, len(entry[0]), *entry)
+
+    def add_all(self, cost: Floats, counts: sparse.csc_matrix, further: sparse.csr_matrix) -> None:
+        """Columns of these costs, [N]: what each serves, [K, N], and adds to further rows, [rows, N]."""
+        first = self._highs.getNumCol()
+        self._numbers.extend(range(first, first + len(cost)))
+        add_columns(self._highs, cost, sparse.vstack([counts, further]).tocsc())
 
     def add_row(self, coefficients: Floats, missing: float) -> None:
         """A further row over the columns so far, without limits; what it lacks costs `missing` a unit."""

@@ -108,7 +108,7 @@ def patterns_within(
 ) -> Enumerated | None:
     """The same, of all patterns whose reduced cost is at most `slack`."""
     alone = np.flatnonzero(program.alone - worth <= slack)
-    many, blocks = len(alone), []
+    many, blocks, rows_of = len(alone), [], _by_class(rows, len(program))
     for number, group in enumerate(program.groups):
         if watch is not None and watch.limit is not None:
             return None
@@ -117,10 +117,11 @@ def patterns_within(
             group.price,
             group.capacity,
             group.joining,
+            group.classes,
             load,
             members,
             worth[group.classes],
-            _by_class(rows, group.classes),
+            rows_of,
             slack,
             most - many,
             MOST_INSTANCES,
@@ -137,22 +138,27 @@ def patterns_within(
 
 def written_down(program: Facilities, patterns: Sequence[Pattern], bound: Bound, goal: float) -> Enumerated:
     """Of these patterns those that an answer of at most `goal` can contain."""
+    found = table_of(program, patterns, bound.worth)
+    slack = goal - bound.value + ROUNDING * goal
+    served = np.diff(found.counts.indptr) > 0
+    return found.keep(np.flatnonzero(served & (found.reduced <= slack)))
+
+
+def table_of(program: Facilities, patterns: Sequence[Pattern], worth: Floats) -> Enumerated:
+    """These patterns, in their order; reduced costs are those at `worth`."""
     cost = np.array([pattern.cost for pattern in patterns])
     classes = np.array([k for pattern in patterns for k in pattern.classes], dtype=np.intp)
     counts = np.array([count for pattern in patterns for count in pattern.counts], dtype=np.float64)
     column = np.repeat(np.arange(len(patterns)), [len(pattern.classes) for pattern in patterns])
     matrix = sparse.csc_matrix((counts, (classes, column)), shape=(len(program), len(patterns)))
-    found = Enumerated(
+    return Enumerated(
         counts=matrix,
         cost=cost,
-        reduced=cost - matrix.T @ bound.worth,
+        reduced=cost - matrix.T @ worth,
         group=np.array([pattern.group for pattern in patterns], dtype=np.intp),
         facility=np.array([pattern.facility for pattern in patterns], dtype=np.intp),
         instances=np.array([pattern.instances for pattern in patterns], dtype=np.intp),
     )
-    slack = goal - bound.value + ROUNDING * goal
-    served = np.diff(matrix.indptr) > 0
-    return found.keep(np.flatnonzero(served & (found.reduced <= slack)))
 
 
 def together(parts: Sequence[Enumerated]) -> Enumerated:
@@ -198,14 +204,13 @@ def _cheapest(
     return found.keep(np.sort(order[least]))
 
 
-def _by_class(rows: RowPrices, classes: Indices) -> RowsOf:
-    """For every class of a group the rows that it is in."""
-    numbers: list[list[int]] = [[] for _ in classes]
-    position = {int(k): place for place, k in enumerate(classes.tolist())}
-    for number, row in enumerate(rows):
-        for k in row.classes:
-            if k in position:
-                numbers[position[k]].append(number)
-    first = np.concatenate([[0], np.cumsum([len(mine) for mine in numbers])])
+def _by_class(rows: RowPrices, among: int) -> RowsOf:
+    """For each of so many classes the rows that it is in, and its weights there."""
+    classes = np.array([k for row in rows for k in row.classes], dtype=np.intp)
+    weights = np.array([weight for row in rows for weight in row.weights], dtype=np.intp)
+    number = np.repeat(np.arange(len(rows)), [len(row.classes) for row in rows])
+    order = np.argsort(classes, kind="stable")
+    first = np.searchsorted(classes[order], np.arange(among + 1))
     price = np.array(list(rows.values()), dtype=np.float64)
-    return first.astype(np.intp), np.array([n for mine in numbers for n in mine], dtype=np.intp), price
+    divisor = np.array([row.divisor for row in rows], dtype=np.intp)
+    return first, number[order].astype(np.intp), weights[order], price, divisor

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from solver.compiled import compiled
 from solver.facilities import EPSILON, Floats, Indices
 
-# A group's rows: those of class number i are numbers[first[i]:first[i + 1]]; price is that of every row.
-RowsOf = tuple[Indices, Indices, Floats]
+# Subset rows: class k has weights[first[k]:first[k + 1]] in those of numbers[first[k]:first[k + 1]]; prices
+# and divisors are those of every row.
+RowsOf = tuple[Indices, Indices, Indices, Floats, Indices]
 # Pattern n: its facility, instances, cost and reduced cost, and its classes (places in the group) and counts
 # from first[n] on.
 Written = tuple[Indices, Indices, Floats, Floats, Indices, Indices, Indices]
@@ -64,6 +65,7 @@ def written(
     price: Floats,
     capacity: Floats,
     joining: Floats,
+    among: Indices,
     load: Floats,
     members: Indices,
     worth: Floats,
@@ -74,7 +76,7 @@ def written(
 ) -> tuple[bool, Written]:
     """All patterns of a group whose reduced cost is at most `slack`; False where there are more than `most`.
 
-    `joining` is [E, K'], `price` and `capacity` [E], all others [K'], the classes of the group.
+    `joining` is [E, K'], `price` and `capacity` [E], all others [K'], of the classes of the group, `among`.
     """
     facility, number = np.empty(64, dtype=np.intp), np.empty(64, dtype=np.intp)
     first = np.empty(64, dtype=np.intp)
@@ -83,7 +85,7 @@ def written(
     first[0] = 0
     found, size, looks = 0, 0, 0
     enough = LOOKS * (most + 1000)
-    row_first, row_numbers, row_price = rows
+    row_first, row_numbers, row_weights, row_price, row_divisor = rows
     held = np.zeros(len(row_price), dtype=np.intp)
     least = -max(slack, 0.0)
     for e in range(len(price)):
@@ -140,19 +142,21 @@ def written(
                         count[depth] > item_members[item]
                         or loads[depth] + count[depth] * item_load[item] > room
                     ):
-                        k = items[item]
+                        k = among[items[item]]
                         for place in range(row_first[k], row_first[k + 1]):
-                            held[row_numbers[place]] -= count[depth] - 1
+                            held[row_numbers[place]] -= (count[depth] - 1) * row_weights[place]
                         item += 1
                         continue
                 item, pieces = taken[depth], count[depth]
-                k, paid = items[item], 0.0
+                k, paid = among[items[item]], 0.0
                 for place in range(row_first[k], row_first[k + 1]):
-                    row = row_numbers[place]
+                    row, weight = row_numbers[place], row_weights[place]
+                    divisor = row_divisor[row]
                     if pieces > 1:
-                        held[row] -= pieces - 1
-                    paid += row_price[row] * ((held[row] + pieces) // 2 - held[row] // 2)
-                    held[row] += pieces
+                        held[row] -= (pieces - 1) * weight
+                    more = held[row] + pieces * weight
+                    paid += row_price[row] * (more // divisor - held[row] // divisor)
+                    held[row] = more
                 loads[depth + 1] = loads[depth] + pieces * item_load[item]
                 gains[depth + 1] = gains[depth] + pieces * gain[item] - paid
                 depth += 1

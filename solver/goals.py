@@ -37,7 +37,7 @@ class Effort:
 
     HiGHS chooses from at most `patterns`, or is given a program of at most so many `pairs`, and searches so
     many `nodes` and looks up from them (see `solver.highs`). Work is counted so, not in seconds, that a
-    program gets the same effort everywhere.
+    program gets the same effort everywhere. `larger_rows`: subset rows may be of more than three classes.
     """
 
     branches: int
@@ -45,6 +45,7 @@ class Effort:
     pairs: int = 0
     nodes: int = 0
     looks: int = 0
+    larger_rows: bool = True
 
     def times(self, factor: int) -> Effort:
         """The same branches, and so much more for HiGHS."""
@@ -137,7 +138,7 @@ class Goals:
             lambda: self._first_group_node(begun, watch),
             lambda: self._at_once(begun, allowed, watch),
             lambda: self._group_nodes(begun, watch),
-            lambda: self._branch(begun, allowed, effort.branches, watch),
+            lambda: self._branch(begun, allowed, effort, watch),
             lambda: self._choose(begun, allowed, effort, watch),
         )
         for look in looks:
@@ -215,12 +216,12 @@ class Goals:
             return None, False
         return begun.by_groups.search(GROUP_NODES, watch), begun.by_groups.proven
 
-    def _branch(self, begun: _Begun, allowed: float, branches: int, watch: Watch) -> Found:
+    def _branch(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
         if self.by_groups_alone and begun.by_groups is not None and not begun.by_groups.given_up:
             return None, False
-        tree, reduction = begun.branches or self._begin_branches(begun, allowed)
+        tree, reduction = begun.branches or self._begin_branches(begun, allowed, effort.larger_rows)
         answer = None
-        for _ in range(branches):
+        for _ in range(effort.branches):
             # Without rows there is no use in it where patterns are few and trees deep.
             if answer is None and (tree.with_rows or not self._heavy):
                 answer = tree.search(1, watch)
@@ -231,7 +232,7 @@ class Goals:
             return [reduction.whole(pattern) for pattern in answer], False
         return None, tree.proven
 
-    def _begin_branches(self, begun: _Begun, allowed: float) -> tuple[Tree, Reduction]:
+    def _begin_branches(self, begun: _Begun, allowed: float, larger_rows: bool) -> tuple[Tree, Reduction]:
         reduction = Reduction(self.program, self._what_can_matter(begun, allowed))
         known = [found for pattern in self.ascent.patterns if (found := reduction.reduced(pattern))]
         last = self._last_tree
@@ -242,6 +243,7 @@ class Goals:
             allowed,
             self.ascent.step,
             with_rows=self._with_rows and (last is None or last.with_rows),
+            larger_rows=larger_rows,
             # A lower goal left out more facilities: its prices prove nothing here, but are near.
             guess=None if last is None else last.root,
         )

@@ -115,6 +115,21 @@ def run(highs: highspy.Highs, watch: Watch, looks: int | None = None) -> bool:
     return True
 
 
+def add_columns(highs: highspy.Highs, cost: Floats, columns: sparse.csc_matrix) -> None:
+    """Columns of these costs, [N], with these entries, [rows, N], that are used 0 or more."""
+    many = len(cost)
+    highs.addCols(
+        many,
+        cost,
+        np.zeros(many),
+        np.full(many, highspy.kHighsInf),
+        columns.nnz,
+        columns.indptr[:-1].astype(np.int32),
+        columns.indices.astype(np.int32),
+        columns.data,
+    )
+
+
 def integer_search(
     *,
     cost: Floats,

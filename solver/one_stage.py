@@ -64,8 +64,10 @@ EFFORT = Effort(branches=15, patterns=100_000, pairs=40_000, nodes=100, looks=20
 # Where an instance holds fewer fragments than this in the first dive's answer, patterns are few, trees deep.
 HEAVY = 4.0
 HEAVY_EFFORT = Effort(branches=4, patterns=300_000, pairs=6_000, nodes=100, looks=400)
-# The same where groups that hold whole fragments promise more.
-FIRST_LOOK = Effort(branches=1)
+# A first look at a goal there, after which the companion is told what rows cost; and all looks where groups
+# that hold whole fragments promise more.
+FIRST_LOOK = Effort(branches=1, patterns=20_000, nodes=100, looks=400)
+SHORT_LOOK = Effort(branches=1, larger_rows=False)
 TRIES = 4
 TURNS = 1_000
 # With a companion, which looks for answers: little at a time, and rounds of the relaxation likewise.
@@ -77,9 +79,10 @@ MOST_STRIDE, DECIDABLE = 4, 6
 # With so many classes the companion's process, which takes a second to start, starts at the very beginning.
 EARLY = 100
 # How often the bound is raised over groups that hold whole fragments in one turn, without a companion.
-WHOLE_TURNS = 10
-# With one: where instances hold many fragments, the others take so long in vain before that.
-AFTER_S = 4.0
+WHOLE_TURNS = 25
+# With one: where instances hold few fragments, they take so long in vain before anything else; where these
+# hold many, the others do.
+BEFORE_S, AFTER_S = 1.5, 4.0
 # What a second counts for where groups that hold whole fragments promise less than patterns do; otherwise
 # its inverse.
 DOUBTFUL = 4.0
@@ -261,10 +264,11 @@ class _Search:
         self, beside: Companion, loose: Bound, ascent: PackedAscent, complete: bool, heavy: bool
     ) -> None:
         """The bound alone: the companion looks for answers, and tells; or begins at the other end."""
-        watch, effort = self.watch, HEAVY_EFFORT if heavy else EFFORT_BESIDE
+        watch, effort = self.watch, EFFORT_BESIDE
         goals: Goals | None = None
         whole = WholeGroups(self.program, self.step, seed=self.seed)
         combined, whole_s, proving_s = 0, 0.0 if heavy else AFTER_S, 0.0
+        before_s, looked_at = BEFORE_S if heavy else 0.0, -math.inf
         while not watch.over:
             self._hear(beside)
             for pattern in self.best:
@@ -277,23 +281,32 @@ class _Search:
                 self._choose_by_groups(goals, loose, self._until_met(beside))
             if watch.over:
                 break
+            promising = whole.promises(max(ascent.value, goals.root.bound if goals.root else 0.0))
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
                 decide=goals.sure and (self.step <= 0 or self._steps_left <= DECIDABLE),
                 groups=goals.groups and replace(goals.groups, choices=[]),
-                whole=whole.known if whole.promising else None,
+                whole=whole.known if promising else None,
                 root=goals.root,
             )
             beside.tell(known)
-            if not whole.hopeless and whole_s <= proving_s:
+            first = before_s > 0 and not promising
+            if not whole.hopeless and (first or whole_s <= proving_s):
                 spent, rose = self._rise_whole(whole, loose, ascent, self._until_met(beside))
-                weight = 1 / DOUBTFUL if whole.promising else DOUBTFUL
-                whole_s += 0.0 if rose else weight * spent
+                if first:
+                    before_s -= spent
+                elif not rose:
+                    whole_s += spent / DOUBTFUL if promising else DOUBTFUL * spent
                 continue
             began, lower = time.monotonic(), watch.lower_bound
-            short = heavy and whole.promising and not whole.hopeless
-            self._raise_bound(goals, FIRST_LOOK if short else effort, self._until_met(beside))
+            goal = self._goal
+            if heavy and promising and not whole.hopeless:
+                effort = SHORT_LOOK
+            elif heavy:
+                effort = HEAVY_EFFORT if goal == looked_at else FIRST_LOOK
+            looked_at = goal
+            self._raise_bound(goals, effort, self._until_met(beside))
             by_facilities = not heavy and not goals.by_groups_alone
             if by_facilities and len(ascent.patterns) > MORE_PATTERNS * combined and not watch.over:
                 combined = len(ascent.patterns)

@@ -16,12 +16,13 @@ runs until the fractional knapsack of n + 1 instances no longer pays. Bounds and
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from solver.covering import Covering
-from solver.enumeration import patterns_within
+from solver.enumeration import Enumerated, patterns_within, table_of
 from solver.facilities import (
     Facilities,
     Floats,
@@ -35,7 +36,18 @@ from solver.outcome import Watch
 from solver.packed_kernel import MOST_INSTANCES, packings_of
 from solver.steps import common_step, round_up
 from solver.subset_rows import SubsetRow
-from solver.sums import Duals, Limits, Row, Sum, allowed_duals, at_prices, earned_of_rows, proven, scaled
+from solver.sums import (
+    Duals,
+    Limits,
+    Row,
+    Sum,
+    added_to_rows,
+    allowed_duals,
+    at_prices,
+    earned_of_rows,
+    proven,
+    scaled,
+)
 
 SMOOTHINGS = (0.8, 0.4, 0.0)
 # How near the bound has to come to the relaxation's optimum: the last bit costs many rounds.
@@ -76,7 +88,7 @@ class PackedAscent:
 
     def add(self, pattern: Pattern) -> bool:
         """Take a column in, unless it is there already."""
-        key = (pattern.group, pattern.facility, pattern.classes, pattern.counts)
+        key = _key(pattern)
         if key in self._known:
             return False
         self._known[key] = pattern.cost
@@ -91,23 +103,24 @@ class PackedAscent:
         What a sum lacks costs `missing` a unit, which must be more than any answer that matters.
         """
         self._missing = missing
-        for sum_ in limits:
-            self._require(sum_)
+        self._require([row for row in limits if row not in self._sums])
         for sum_, row in self._sums.items():
             self.covering.set_limits(row, *limits.get(sum_, (-math.inf, math.inf)))
         self.limits, self.duals = limits, duals
         self.value, self.worth = bound, worth
 
-    def _require(self, sum_: Row) -> None:
-        if sum_ in self._sums:
-            return
-        if isinstance(sum_, Sum) and sum_.member is None:
-            # Instances that serve nobody: then dual prices of instances are not below 0.
-            for facility in np.flatnonzero(sum_.facilities(self.program)).tolist():
-                self.add(make_pattern(self.program, sum_.group, facility, {}))
-        coefficients = np.array([sum_.of(self.program, pattern) for pattern in self.patterns])
-        self.covering.add_row(coefficients, self._missing)
-        self._sums[sum_] = len(self._sums)
+    def _require(self, rows: Sequence[Row]) -> None:
+        """Take in rows that are not there yet."""
+        for row in rows:
+            if isinstance(row, Sum) and row.member is None:
+                # Instances that serve nobody: then dual prices of instances are not below 0.
+                for facility in np.flatnonzero(row.facilities(self.program)).tolist():
+                    self.add(make_pattern(self.program, row.group, facility, {}))
+        if rows:
+            table = table_of(self.program, self.patterns, self.worth)
+            for coefficients in added_to_rows(self.program, rows, table).toarray():
+                self.covering.add_row(coefficients, self._missing)
+            self._sums |= {row: len(self._sums) + place for place, row in enumerate(rows)}
 
     def restrict(self, members: Indices) -> None:
         """From here on only so many of each class are to be served; what was proven before is forgotten."""
@@ -145,7 +158,7 @@ class PackedAscent:
 
     def estimate(self, sum_: Sum, lower: float, upper: float) -> float:
         """The relaxation over the patterns known when the sum keeps to these limits too: no bound."""
-        self._require(sum_)
+        self._require([] if sum_ in self._sums else [sum_])
         row = self._sums[sum_]
         self.covering.set_limits(row, lower, upper)
         value = self.covering.relax().objective
@@ -255,13 +268,33 @@ class PackedAscent:
             value = proven(self.program.members, probe, excess, duals, self.limits)
             if value > self.value:
                 self.value, self.worth, self.duals = value, probe / excess, scaled(duals, excess)
-        at_target = found.counts.T @ target + earned_of_rows(self.program, target_duals, found)
-        added = 0
-        for number in np.argsort(found.reduced, kind="stable").tolist():
-            pattern = found.pattern(self.program, number)
-            if pattern.cost - at_target[number] < -NEGLIGIBLE * pattern.cost:
-                added += self.add(pattern)
-            if added >= MOST_ADDED:
-                break
+        # What is found costs what the limits make of it.
+        limited: Duals = {row: dual for row, dual in duals.items() if isinstance(row, Sum)}
+        cost: Floats = found.cost + earned_of_rows(self.program, limited, found)
+        lost = cost - found.counts.T @ target - earned_of_rows(self.program, target_duals, found)
+        paying = np.flatnonzero(lost < -NEGLIGIBLE * cost)
+        added = self._add_some(found, paying[np.argsort(found.reduced[paying], kind="stable")])
         self.too_many = self.too_many or (short > 0 and not len(found))
         return added > 0
+
+    def _add_some(self, found: Enumerated, numbers: Indices) -> int:
+        """Take in those of these that are not there yet, at most `MOST_ADDED`; how many these were."""
+        kept: list[int] = []
+        for number in numbers.tolist():
+            pattern = found.pattern(self.program, number)
+            key = _key(pattern)
+            if key not in self._known:
+                self._known[key] = pattern.cost
+                self.patterns.append(pattern)
+                kept.append(number)
+            if len(kept) >= MOST_ADDED:
+                break
+        if kept:
+            new = found.keep(np.array(kept))
+            cost = np.array([pattern.cost for pattern in self.patterns[-len(kept) :]])
+            self.covering.add_all(cost, new.counts, added_to_rows(self.program, list(self._sums), new))
+        return len(kept)
+
+
+def _key(pattern: Pattern) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    return pattern.group, pattern.facility, pattern.classes, pattern.counts

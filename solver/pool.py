@@ -18,7 +18,7 @@ from scipy import sparse
 
 from solver.enumeration import Enumerated
 from solver.facilities import Facilities, Floats, Indices, Pattern
-from solver.highs import integer_search, quiet
+from solver.highs import add_columns, integer_search, quiet
 from solver.outcome import Watch
 from solver.subset_rows import SubsetRow, all_of, broken_rows
 
@@ -173,16 +173,6 @@ class _Relaxation:
             self._add(paying[np.argsort(reduced[paying])[:COLUMNS]])
 
     def _add(self, numbers: Indices) -> None:
-        columns, many = self._columns[:, numbers], len(numbers)
-        self._highs.addCols(
-            many,
-            self._pool.patterns.cost[numbers],
-            np.zeros(many),
-            np.full(many, highspy.kHighsInf),
-            columns.nnz,
-            columns.indptr[:-1].astype(np.int32),
-            columns.indices.astype(np.int32),
-            columns.data,
-        )
+        add_columns(self._highs, self._pool.patterns.cost[numbers], self._columns[:, numbers])
         self._numbers.extend(numbers.tolist())
         self._added[numbers] = True

@@ -87,7 +87,16 @@ class RowDives:
         reduction = Reduction(self.program, what_can_matter(self.program, [bound], allowed))
         known = [found for pattern in self.ascent.patterns if (found := reduction.reduced(pattern))]
         guess = None if self._begun is None else self._begun.tree.root
-        tree = Tree(reduction.program, bound, known, allowed, self.ascent.step, with_rows=True, guess=guess)
+        tree = Tree(
+            reduction.program,
+            bound,
+            known,
+            allowed,
+            self.ascent.step,
+            with_rows=True,
+            larger_rows=False,
+            guess=guess,
+        )
         reached = tree.relax(watch)
         if watch.limit is not None:
             return None
@@ -128,7 +137,7 @@ class RowDives:
         self, program: Facilities, bound: Bound, patterns: list[Pattern], most: float, watch: Watch
     ) -> list[Pattern] | None:
         """The best of some answers of at most `most`, rounded to the end; None where there is none."""
-        tree = Tree(program, bound, patterns, most, self.ascent.step, with_rows=True)
+        tree = Tree(program, bound, patterns, most, self.ascent.step, with_rows=True, larger_rows=False)
         if not tree.relax(watch):
             return None
         best = None

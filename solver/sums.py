@@ -13,11 +13,12 @@ facility of E costs s_e − δ, a fragment of k joins one for a_ke − δ.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from solver.enumeration import Enumerated
 from solver.facilities import Facilities, Floats, Indices, Pattern
@@ -154,12 +155,20 @@ def _is_earned(row: Row, dual: float) -> bool:
     return isinstance(row, SubsetRow) or (row.member is not None and dual > 0)
 
 
+def added_to_rows(program: Facilities, rows: Sequence[Row], patterns: Enumerated) -> sparse.csr_matrix:
+    """[rows, N]: what each of these patterns, used once, adds to each of these rows."""
+    subsets = [number for number, row in enumerate(rows) if isinstance(row, SubsetRow)]
+    others = [number for number, row in enumerate(rows) if isinstance(row, Sum)]
+    of_sums = [row.all_of(program, patterns) for row in rows if isinstance(row, Sum)]
+    of_subsets = all_of([row for row in rows if isinstance(row, SubsetRow)], patterns.counts)
+    added = sparse.vstack(
+        [of_subsets, sparse.csr_matrix(np.array(of_sums).reshape(len(others), len(patterns)))]
+    ).tocsr()
+    return added[np.argsort(np.array(subsets + others, dtype=np.intp))]
+
+
 def earned_of_rows(program: Facilities, duals: Duals, patterns: Enumerated) -> Floats:
     """What these patterns, each used once, earn by all rows, [N]."""
-    earned = np.zeros(len(patterns))
-    for sum_, dual in duals.items():
-        if dual and isinstance(sum_, Sum):
-            earned += dual * sum_.all_of(program, patterns)
-    subsets = {row: dual for row, dual in duals.items() if dual and isinstance(row, SubsetRow)}
-    prices = np.array(list(subsets.values()))
-    return earned + all_of(list(subsets), patterns.counts).T @ prices if subsets else earned
+    paid = {row: dual for row, dual in duals.items() if dual}
+    earned: Floats = added_to_rows(program, list(paid), patterns).T @ np.array(list(paid.values()))
+    return earned

@@ -24,8 +24,8 @@ from solver.steps import round_up
 
 # Goals are so far above the bound, as a part of it; at least a step.
 AHEAD = 0.004
-# Rounds of the relaxation over labels, before the first goal.
-ROUNDS = 60
+# Rounds of the relaxation over labels, before the first goal, and in one turn.
+ROUNDS, LABEL_ROUNDS = 60, 4
 # How far steps along the subgradient go, for the first goal and for those after it.
 STRIDE, NEXT_STRIDE = 0.25, 0.1
 # What can be left out is looked for after so many rounds; after so many times that is far.
@@ -45,14 +45,16 @@ class WholeGroups:
         }
         self._ascent: GroupAscent | None = None
         self._tree: GroupTree | None = None
-        self._known, self._runs = 0.0, 0
+        # The relaxation over labels, how many rounds of it there were, and how far above the bound it looks.
+        self._labels: GroupAscent | None = None
+        self._rounds, self._ahead = 0, AHEAD
+        self._runs = 0
         self.known: Groups | None = None
         self.hopeless = step <= 0
 
-    @property
-    def promising(self) -> bool:
-        """It says more than what it was told before."""
-        return self._ascent is not None and self._ascent.level > self._known
+    def promises(self, known: float) -> bool:
+        """It says more than what is known otherwise, not rounded."""
+        return self._ascent is not None and self._ascent.level > known
 
     def rise(
         self,
@@ -67,7 +69,7 @@ class WholeGroups:
         """No answer costs less than what is returned, or the answer does, which costs at most `better`.
 
         It is known that none costs less than `lower`; `answer` and `bounds` are known, too. A turn is some
-        rounds of the relaxation, or a node.
+        rounds of a relaxation, or a node.
         """
         lower = round_up(lower, self._step)
         for _ in range(turns):
@@ -78,7 +80,7 @@ class WholeGroups:
                 ascent = self._ascent = self._begin(lower, better, answer, bounds, watch)
                 self._tree, self._runs = None, 0
             if ascent is None:
-                break
+                continue
             if not ascent.ended:
                 if ascent.goal > better * (1 + 1e-9):
                     ascent.aim(better)
@@ -100,34 +102,47 @@ class WholeGroups:
                 self.hopeless = True
         return lower, None
 
+    def _labelled(
+        self, lower: float, better: float, answer: list[Pattern], bounds: list[Bound], watch: Watch
+    ) -> bool:
+        """Some rounds of the relaxation over labels, which comes first; whether it has gone far enough.
+
+        It is for a goal a little above the bound, or for that where there are too many labels.
+        """
+        labels = self._labels
+        if labels is None or labels.goal < lower * (1 - 1e-9):
+            goal = round_up(lower * (1 + self._ahead), self._step)
+            goal = max(lower, min(better, goal))
+            able, best = able_pairs(self._program, bounds, goal), max(bounds, key=lambda one: one.value)
+            choices = choices_of(self._program, answer)
+            labels = self._labels = GroupAscent(self._program, able, best, choices, goal, self._step)
+            self._rounds = 0
+        labels.run(watch, rounds=LABEL_ROUNDS)
+        self._rounds += LABEL_ROUNDS
+        if not labels.hopeless and (labels.ended or self._rounds >= ROUNDS):
+            labels.leave_out(watch)
+            return watch.limit is None
+        if labels.hopeless:
+            self.hopeless, self._ahead, self._labels = self._ahead == 0, 0.0, None
+        return False
+
     def _begin(
         self, lower: float, better: float, answer: list[Pattern], bounds: list[Bound], watch: Watch
     ) -> GroupAscent | None:
-        """The relaxation for a goal a little above the bound, or for that where there are too many labels."""
-        ahead = min(better, round_up(lower * (1 + AHEAD), self._step))
-        for goal in (ahead, lower) if ahead > lower * (1 + 1e-9) else (lower,):
-            ascent = self._begin_for(goal, answer, bounds, watch)
-            if ascent is not None or watch.limit is not None:
-                return ascent
-        self.hopeless = True
-        return None
-
-    def _begin_for(
-        self, goal: float, answer: list[Pattern], bounds: list[Bound], watch: Watch
-    ) -> GroupAscent | None:
+        """The relaxation for a goal a little above the bound; None as long as labels have to go on."""
         program, last = self._program, self._ascent
-        self._known = max(bound.value for bound in bounds)
-        able, best = able_pairs(program, bounds, goal), max(bounds, key=lambda bound: bound.value)
-        choices = choices_of(program, answer)
         if last is None:
-            labels = GroupAscent(program, able, best, choices, goal, self._step)
-            labels.run(watch, rounds=ROUNDS)
-            labels.leave_out(watch)
-            if watch.limit is not None or labels.hopeless:
+            if not self._labelled(lower, better, answer, bounds, watch):
                 return None
-            able, best = tuple(labels.able), labels.known.bound
+            labels = self._labels
+            assert labels is not None
+            goal, able, best = labels.goal, tuple(labels.able), labels.known.bound
+            choices = choices_of(program, answer)
         else:
-            choices, best = [*last.choices, *choices], Bound(value=best.value, worth=last.worth)
+            goal = min(better, round_up(lower * (1 + AHEAD), self._step))
+            able = able_pairs(program, bounds, goal)
+            choices = [*last.choices, *choices_of(program, answer)]
+            best = Bound(value=max(bound.value for bound in bounds), worth=last.worth)
         return GroupAscent(
             program,
             able,

@@ -13,9 +13,10 @@ from solver.branching import Tree
 from solver.enumeration import Enumerated, patterns_within
 from solver.facilities import Facilities, Floats, Group, all_alone, total_cost
 from solver.fractional_bound import Bound, fractional_bound
-from solver.outcome import Watch
+from solver.one_stage import solve_one_stage
+from solver.outcome import Status, Watch
 from solver.packed_bound import PackedAscent
-from solver.subset_rows import SubsetRow, all_of, broken_rows
+from solver.subset_rows import SHAPES, VIOLATION, SubsetRow, all_of, broken_rows
 from solver.sums import Duals, Limits, Row, Sum, earned_of_rows
 from tests.solver.brute import best_one_stage
 from tests.solver.programs import random_program
@@ -52,6 +53,17 @@ def relaxed(program: Facilities) -> PackedAscent:
     return ascent
 
 
+def rows_of(classes: int) -> list[SubsetRow]:
+    """Rows of every shape over so many classes, heavy weights on every class in turn."""
+    rows = [SubsetRow(classes=triple) for triple in itertools.combinations(range(classes), 3)]
+    for weights, divisor in SHAPES:
+        for some in itertools.combinations(range(classes), len(weights)):
+            for turn in range(len(weights)):
+                turned = (*weights[turn:], *weights[:turn])
+                rows.append(SubsetRow(classes=some, weights=turned, divisor=divisor))
+    return rows
+
+
 def tree_of(program: Facilities, goal: float, *, with_rows: bool) -> Tree:
     ascent = relaxed(program)
     bound = Bound(value=ascent.value, worth=ascent.worth)
@@ -73,10 +85,76 @@ def test_three_that_share_in_pairs_need_two_instances() -> None:
     assert not without.proven
 
 
+def test_four_in_threes_and_pairs_with_one_of_them_need_a_larger_row() -> None:
+    """Three go together half of the time, and the fourth with each of them a quarter."""
+    trio = [[1, 2, 3], [0, 1], [0, 2], [0, 3]]
+    used = [0.5, 0.25, 0.25, 0.25]
+    members = np.ones(4, dtype=np.intp)
+    assert broken_rows(trio, used, members, [], 10) == []
+    row = SubsetRow(classes=(0, 1, 2, 3), weights=(2, 1, 1, 1), divisor=3)
+    assert broken_rows(trio, used, members, [], 10, seed=0) == [row]
+    assert broken_rows(trio, used, members, [row], 10, seed=0) == []
+    # Not where one of them may be served twice, nor where there are fewer.
+    assert broken_rows(trio, used, np.array([1, 2, 1, 1]), [], 10, seed=0) == []
+    assert broken_rows([[1, 2], [0, 1], [0, 2]], [0.3] * 3, np.ones(3, dtype=np.intp), [], 10, seed=0) == []
+
+
+def test_larger_rows_prove_more_and_no_more_than_the_optimum() -> None:
+    program = random_program(2, classes=30, groups=4, options=6)
+    answer = solve_one_stage(program, watch=Watch())
+    assert answer.outcome.status is Status.OPTIMAL
+    ascent = relaxed(program)
+    bound, goal = Bound(value=ascent.value, worth=ascent.worth), answer.outcome.objective
+    proven = []
+    for larger in (False, True):
+        tree = Tree(program, bound, ascent.patterns, goal, STEP, with_rows=True, larger_rows=larger)
+        tree.relax(Watch())
+        proven.append(tree.root.bound)
+        sizes = {len(row.classes) for row in tree.root.row_prices}
+        assert sizes > {3} if larger else sizes == {3}
+    assert proven[0] < proven[1] <= goal * (1 + 1e-9)
+
+
+def test_rows_with_which_too_many_patterns_pay_are_left_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those before them stay, and there are no more."""
+    program = random_program(2, classes=30, groups=4, options=6)
+    tree, run_to, rows = tree_of(program, 2_000.0, with_rows=True), PackedAscent.run_to, []
+
+    def at_last_too_many(self: PackedAscent, goal: float, near: float, watch: Watch) -> Floats | None:
+        used = run_to(self, goal, near, watch)
+        rows.append(sum(isinstance(row, SubsetRow) for row in self.limits))
+        self.too_many = len(rows) == 3
+        return used
+
+    monkeypatch.setattr(PackedAscent, "run_to", at_last_too_many)
+    assert tree.relax(Watch())
+    # Without rows, with some, with more, with some again.
+    assert rows == [0, rows[1], rows[2], rows[1]]
+    assert 0 < rows[1] < rows[2]
+    assert tree.with_rows
+    assert tree.relax(Watch())
+    assert rows[4:] == [rows[1]]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_larger_rows_that_are_found_are_broken_by_what_is_said_and_the_same_again(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    held = [rng.choice(9, 4, replace=False).tolist() for _ in range(20)]
+    used = rng.uniform(0.1, 0.5, 20).tolist()
+    found = broken_rows(held, used, EVERYTHING, [], 1_000, seed=seed)
+    assert {(tuple(sorted(row.weights)), row.divisor) for row in found} > {((1, 1, 1), 2)}
+    for row in found:
+        inside = [sum(w for k, w in zip(row.classes, row.weights, strict=True) if k in one) for one in held]
+        value = sum(times * (weight // row.divisor) for times, weight in zip(used, inside, strict=True))
+        assert value > row.limit(EVERYTHING) + VIOLATION
+        assert list(row.classes) == sorted(set(row.classes))
+    assert broken_rows(held, used, EVERYTHING, [], 1_000, seed=seed) == found
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_every_answer_keeps_to_every_row(seed: int) -> None:
     program = random_program(seed, classes=5, groups=2, options=2)
-    rows = [SubsetRow(classes=triple) for triple in itertools.combinations(range(5), 3)]
+    rows = rows_of(5)
     for answer in every_answer(program):
         for row in rows:
             assert sum(row.of(program, pattern) for pattern in answer) <= row.limit(program.members)
@@ -159,9 +237,10 @@ def test_patterns_that_pay_for_rows_are_those_within_the_slack(seed: int) -> Non
     program = random_program(seed, classes=7, groups=2, options=2)
     everything = all_patterns(program)
     worth = rng.uniform(0.0, 40.0, 7)
-    triples = list(itertools.combinations(range(7), 3))
-    chosen = rng.choice(len(triples), 6, replace=False)
-    prices = {SubsetRow(classes=triples[number]): float(rng.uniform(0, 20)) for number in chosen.tolist()}
+    rows = rows_of(7)
+    triples = rng.choice(35, 5, replace=False).tolist()
+    chosen = [*triples, *rng.choice(np.arange(35, len(rows)), 10, replace=False).tolist()]
+    prices = {rows[number]: float(rng.uniform(0, 20)) for number in chosen}
     reduced = reduced_costs(program, everything, worth, prices)
     for slack in (-10.0, 0.0, 15.0):
         found = patterns_within(program, worth, slack, 100_000, rows=prices)
@@ -181,7 +260,7 @@ def test_what_patterns_add_to_rows_is_the_same_one_by_one_and_all_at_once(seed: 
     program = random_program(seed, classes=6, groups=2, options=2)
     found = all_patterns(program)
     patterns = [found.pattern(program, number) for number in range(len(found))]
-    rows: list[Row] = [SubsetRow(classes=triple) for triple in itertools.combinations(range(6), 3)]
+    rows: list[Row] = list(rows_of(6))
     at_once = all_of([row for row in rows if isinstance(row, SubsetRow)], found.counts).toarray()
     assert at_once.tolist() == [[row.of(program, pattern) for pattern in patterns] for row in rows]
     last = len(program.groups) - 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from solver import whole_kernel
+from solver import whole_groups, whole_kernel
 from solver.facilities import Facilities, Floats, Group, everybody_alone, settle, total_cost
 from solver.fractional_bound import Bound, fractional_bound
 from solver.greedy import greedy
@@ -207,6 +207,22 @@ def test_it_stops_when_the_watch_says_so_and_goes_on_afterwards() -> None:
     assert whole.rise(lower, better, answer, bounds, stopped, turns=10) == (lower, None)
     after, found = whole.rise(lower, better, answer, bounds, Watch(), turns=50)
     assert after > lower or found is not None
+
+
+def test_labels_come_first_some_rounds_a_turn_and_promise_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_groups, "LABEL_ROUNDS", 1)
+    program = everybody_alone(in_a_row(0, classes=14, members=1, options=4))
+    whole, bounds, answer = WholeGroups(program, STEP, seed=0), bounds_on(program), greedy(program, Watch())
+    lower, better = round_up(bounds[0].value, STEP), total_cost(answer) - STEP
+    turns, after, found = 0, lower, None
+    while not whole.promises(0.0) and found is None:
+        # Nothing is proven before, and it has to come to an end.
+        assert (after, turns < whole_groups.ROUNDS + 2) == (lower, True)
+        after, found = whole.rise(lower, better, answer, bounds, Watch(), turns=1)
+        turns += 1
+    assert turns > 1
+    assert whole.promises(0.0)
+    assert not whole.promises(better + STEP)
 
 
 def test_prices_without_a_step_are_not_for_it() -> None:
