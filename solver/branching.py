@@ -61,8 +61,9 @@ class Node:
 class Tree(DepthFirst[Node]):
     """A search for answers of at most `goal`; the last known prices and patterns are what it begins with.
 
-    `with_rows`: relaxations are tightened by subset rows, until too many patterns pay. `root` is the first
-    node, with the best bound proven there; `guess` is the root of a tree like this one.
+    `with_rows`: relaxations are tightened by subset rows, until too many patterns pay; with `larger_rows` by
+    those of more than three classes, too, where these bring little. `root` is the first node, with the best
+    bound proven there; `guess` is the root of a tree like this one.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class Tree(DepthFirst[Node]):
         # Good prices, perhaps, but nothing is proven by them here.
         begin = self.root if guess is None else replace(guess, bound=bound.value)
         super().__init__(begin)
-        # Whether there may be more rows, and of more than three classes; and whether there are.
+        # Whether there may be more rows, and also of more than three classes; and whether there are such.
         self.with_rows = self._may_grow = with_rows
-        self._may_be_larger, self._larger = larger_rows, False
+        self.larger_rows, self._larger = larger_rows, False
         members = program.members
         self._rows: dict[Row, tuple[float, float]] = {
             row: (-math.inf, row.limit(members)) for row in begin.duals if isinstance(row, SubsetRow)
@@ -167,7 +168,7 @@ class Tree(DepthFirst[Node]):
                 self._enter(node.limits, ascent.value, ascent.worth, ascent.duals)
                 used = ascent.run_to(self.goal, self._near, watch)
             if ascent.value < before + max(LEAST_RISE * self._near, (self.goal - before) / FAR):
-                if self._larger or not self._may_be_larger:
+                if self._larger or not self.larger_rows:
                     break
                 self._larger = True
         if used is not None and ascent.too_many and self.with_rows:

@@ -219,7 +219,10 @@ class Goals:
     def _branch(self, begun: _Begun, allowed: float, effort: Effort, watch: Watch) -> Found:
         if self.by_groups_alone and begun.by_groups is not None and not begun.by_groups.given_up:
             return None, False
-        tree, reduction = begun.branches or self._begin_branches(begun, allowed, effort.larger_rows)
+        branches = begun.branches
+        if branches is None or (effort.larger_rows and not branches[0].larger_rows):
+            branches = self._begin_branches(begun, allowed, effort.larger_rows)
+        tree, reduction = branches
         answer = None
         for _ in range(effort.branches):
             # Without rows there is no use in it where patterns are few and trees deep.

@@ -250,7 +250,9 @@ class _Search:
                 )
                 if not heavy:
                     self._choose_by_groups(goals, loose, self.watch)
-                while not self.watch.over and self._raise_bound(goals, effort, self.watch):
+                larger = not heavy or (turn > 1 and not self._promising(whole, goals))
+                look = replace(effort, larger_rows=larger)
+                while not self.watch.over and self._raise_bound(goals, look, self.watch):
                     pass
                 if (heavy or turn > 1) and not whole.hopeless and not self.watch.over:
                     self._rise_whole(whole, loose, ascent, self.watch, turns=WHOLE_TURNS)
@@ -281,7 +283,7 @@ class _Search:
                 self._choose_by_groups(goals, loose, self._until_met(beside))
             if watch.over:
                 break
-            promising = whole.promises(max(ascent.value, goals.root.bound if goals.root else 0.0))
+            promising = self._promising(whole, goals)
             known = Known(
                 answer=tuple(self.best),
                 bound=Bound(value=ascent.value, worth=ascent.worth),
@@ -315,6 +317,11 @@ class _Search:
             # Who raises the bound goes on; otherwise they take turns.
             proving_s += time.monotonic() - began if watch.lower_bound <= lower else 0.0
         self._hear(beside)
+
+    def _promising(self, whole: WholeGroups, goals: Goals) -> bool:
+        """Groups that hold whole fragments say more than patterns do, with rows or without."""
+        root = goals.root
+        return whole.promises(max(goals.ascent.value, 0.0 if root is None else root.bound))
 
     def _rise_whole(
         self, whole: WholeGroups, loose: Bound, ascent: PackedAscent, watch: Watch, turns: int = 1
