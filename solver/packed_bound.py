@@ -35,7 +35,7 @@ from solver.fractional_bound import NEGLIGIBLE, Bound
 from solver.outcome import Watch
 from solver.packed_kernel import MOST_INSTANCES, packings_of
 from solver.steps import common_step, round_up
-from solver.subset_rows import SubsetRow
+from solver.subset_rows import SubsetRow, all_of
 from solver.sums import (
     Duals,
     Limits,
@@ -116,11 +116,18 @@ class PackedAscent:
                 # Instances that serve nobody: then dual prices of instances are not below 0.
                 for facility in np.flatnonzero(row.facilities(self.program)).tolist():
                     self.add(make_pattern(self.program, row.group, facility, {}))
-        if rows:
+            if isinstance(row, Sum):
+                self._take_in(row, np.array([row.of(self.program, pattern) for pattern in self.patterns]))
+        # Of these there are many at a time.
+        subsets = [row for row in rows if isinstance(row, SubsetRow)]
+        if subsets:
             table = table_of(self.program, self.patterns, self.worth)
-            for coefficients in added_to_rows(self.program, rows, table).toarray():
-                self.covering.add_row(coefficients, self._missing)
-            self._sums |= {row: len(self._sums) + place for place, row in enumerate(rows)}
+            for row, coefficients in zip(subsets, all_of(subsets, table.counts).toarray(), strict=True):
+                self._take_in(row, coefficients)
+
+    def _take_in(self, row: Row, coefficients: Floats) -> None:
+        self.covering.add_row(coefficients, self._missing)
+        self._sums[row] = len(self._sums)
 
     def restrict(self, members: Indices) -> None:
         """From here on only so many of each class are to be served; what was proven before is forgotten."""

@@ -25,6 +25,15 @@ def change(
 
 
 @compiled
+def put(columns: Indices, begin: int, end: int, held: Indices, by: int, divisor: int, used: Floats) -> float:
+    """The same, and they do."""
+    value = change(columns, begin, end, held, by, divisor, used)
+    for place in range(begin, end):
+        held[columns[place]] += by
+    return value
+
+
+@compiled
 def broken(
     begins: Indices,
     columns: Indices,
@@ -69,17 +78,13 @@ def broken(
             while inside[k]:
                 k = (k + 1) % among
             row[place], inside[k] = k, True
-            value += change(columns, begins[k], begins[k + 1], held, weights[place], divisor, used)
-            for at in range(begins[k], begins[k + 1]):
-                held[columns[at]] += weights[place]
+            value += put(columns, begins[k], begins[k + 1], held, weights[place], divisor, used)
         improved = True
         while improved:
             improved = False
             for place in range(size):
                 old, weight = row[place], weights[place]
-                value += change(columns, begins[old], begins[old + 1], held, -weight, divisor, used)
-                for at in range(begins[old], begins[old + 1]):
-                    held[columns[at]] -= weight
+                value += put(columns, begins[old], begins[old + 1], held, -weight, divisor, used)
                 best = old
                 most = change(columns, begins[old], begins[old + 1], held, weight, divisor, used)
                 for k in range(among):
@@ -88,9 +93,7 @@ def broken(
                         if gain > most + BETTER:
                             best, most, improved = k, gain, True
                 inside[old], inside[best], row[place] = False, True, best
-                value += most
-                for at in range(begins[best], begins[best + 1]):
-                    held[columns[at]] += weight
+                value += put(columns, begins[best], begins[best + 1], held, weight, divisor, used)
         if value > limit + violation:
             rows[found], values[found] = row, value - limit
             found += 1
